@@ -1,0 +1,164 @@
+"""
+The contract between training and serving: a card inside the ONNX file.
+
+Training writes it, serving reads it, and neither imports the other.  This module needs
+pydantic and nothing else: no torch, no onnx, no onnxruntime.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.frequency import Frequency
+
+METADATA_KEY = "model_card"
+
+SEQUENCES = "sequences"  # (batch, time, features) float32, padded on the right
+LENGTHS = "lengths"  # (batch,) int64, the valid steps of each sequence
+FUTURE = "future"  # (batch, horizon, known) float32, covariates known ahead
+PREDICTIONS = "predictions"  # (batch, horizon, targets, quantiles) float32
+ATTENTION = "attention"  # (batch, time) float32, the weights of the readout
+STATE = "state."  # prefix of what a stream carries into a step
+NEXT_STATE = "next_state."  # prefix of what it carries out
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+class ContractError(ValueError):
+    """The file carries no card, or one this version cannot read."""
+
+
+class Task(StrEnum):
+    """What a model answers; the shape of ``predictions`` follows from it."""
+
+    FORECAST = "forecast"
+
+
+class StateKind(StrEnum):
+    """What a stream of this model must keep: its last window, or tensors of the network."""
+
+    WINDOW = "window"
+    RECURRENT = "recurrent"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class TargetAccuracy(_Frozen):
+    """
+    Errors of one target on windows the network never saw, in the target's own units.
+
+    ``mae`` is of the median and ``rmse`` of the mean forecast; ``weighted_quantile_loss`` is
+    2 * sum(pinball) / sum(|actual|), averaged over the levels (GluonTS); ``coverage`` is the
+    share of actuals between the lowest and the highest level.
+    """
+
+    mae: float
+    rmse: float
+    weighted_quantile_loss: float
+    coverage: float
+    nominal_coverage: float
+    seasonal_naive_mae: float
+    seasonal_naive_rmse: float
+
+
+class Accuracy(_Frozen):
+    """The held-out accuracy, beside repeating the last season."""
+
+    windows: Annotated[int, Field(ge=1)]
+    season: Annotated[int, Field(ge=1)]
+    start: datetime  # first forecast step that was held out
+    end: datetime
+    targets: Mapping[str, TargetAccuracy]
+
+
+class Provenance(_Frozen):
+    """Where a model comes from: to repeat it, never to decide anything by it."""
+
+    data_sha256: str
+    rows: int
+    series: int
+    split: Mapping[str, datetime]  # the last time of the parts "train" and "validation"
+    seed: int
+    recipe: str  # the whole recipe, as TOML
+    versions: Mapping[str, str]
+    parity_error: float  # largest |ONNX - torch| / scale over the gate's cases
+    created: datetime
+
+
+class StateSpec(_Frozen):
+    """The kind of state, and the tensors of a recurrent one: name -> shape without batch."""
+
+    kind: StateKind = StateKind.WINDOW
+    tensors: Mapping[str, tuple[int, ...]] = Field(default_factory=dict)
+
+
+def _frequency(text: str) -> str:
+    return str(Frequency.parse(text))
+
+
+class ModelCard(_Frozen):
+    """What a caller must know to use a model, and nothing about how it works."""
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    task: Task = Task.FORECAST
+    description: str = ""
+    features: Annotated[tuple[str, ...], Field(min_length=1)]  # columns of ``sequences``
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]  # the first columns of ``features``
+    known: tuple[str, ...] = ()  # columns of ``future``; the last columns of ``features``
+    horizon: Annotated[int, Field(ge=1)]
+    quantiles: Annotated[tuple[float, ...], Field(min_length=1)]
+    frequency: Annotated[str, AfterValidator(_frequency)]
+    min_length: Annotated[int, Field(ge=1)] = 1
+    max_length: Annotated[int, Field(ge=1)]
+    missing_values: bool = False  # whether a feature may be NaN
+    attention: bool = False  # whether the graph can answer ``attention``
+    exact: bool = True  # whether batching changes no bit on CPU; otherwise within 1e-6
+    units: Mapping[str, str] = Field(default_factory=dict)  # per target
+    state: StateSpec = StateSpec()
+    accuracy: Accuracy | None = None
+    provenance: Provenance | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.features[: len(self.targets)] != self.targets:
+            raise ValueError("the first features must be the targets")
+        if self.known and self.features[-len(self.known) :] != self.known:
+            raise ValueError("the last features must be the known covariates")
+        if len(self.targets) + len(self.known) > len(self.features):
+            raise ValueError("a target cannot be known ahead")
+        if len(set(self.features)) != len(self.features):
+            raise ValueError("a feature is named twice")
+        if any(low >= high for low, high in pairwise(self.quantiles)):
+            raise ValueError("quantiles must be in increasing order")
+        if not 0 < self.quantiles[0] <= self.quantiles[-1] < 1:
+            raise ValueError("quantiles must lie between 0 and 1")
+        if self.min_length > self.max_length:
+            raise ValueError("min_length must not exceed max_length")
+        return self
+
+    @property
+    def answer_shape(self) -> tuple[int, int, int]:
+        """The shape of one row of ``predictions``: (horizon, targets, quantiles)."""
+        return self.horizon, len(self.targets), len(self.quantiles)
+
+    def to_metadata(self) -> dict[str, str]:
+        """Wrap the card as the single entry an ONNX file carries."""
+        return {METADATA_KEY: self.model_dump_json()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
+        """Read the card back, or say precisely why the file is not ours."""
+        try:
+            return cls.model_validate(json.loads(metadata[METADATA_KEY]))
+        except KeyError:
+            raise ContractError(f"The file has no {METADATA_KEY!r} entry.") from None
+        except (json.JSONDecodeError, ValidationError) as exc:
+            raise ContractError(f"The model card cannot be read: {exc}") from exc

@@ -1,0 +1,114 @@
+"""
+A folder of models, ``<name>/<version>.onnx``, that holds whole files only.
+
+No index and no lock: the file system is the truth, and a file appears under its name at once
+or not at all.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.contract import NAME_PATTERN
+
+_NAME = re.compile(NAME_PATTERN, re.ASCII)
+_VERSION = re.compile(r"^([1-9][0-9]{0,8})\.onnx$", re.ASCII)
+
+
+class ModelNotInRepository(LookupError):
+    """The repository holds no such model, or not that version of it."""
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        which = repr(name) if version is None else f"{name!r} in version {version}"
+        super().__init__(f"There is no model {which}.")
+        self.name = name
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entry:
+    """One published file."""
+
+    name: str
+    version: int
+    path: Path
+
+
+class Repository:
+    """Find and publish models under one folder."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def names(self) -> list[str]:
+        """List the models that have at least one version, in order."""
+        if not self.root.is_dir():
+            return []
+        found = sorted(folder.name for folder in self.root.iterdir() if _NAME.match(folder.name))
+        return [name for name in found if self.versions(name)]
+
+    def versions(self, name: str) -> list[Entry]:
+        """List the versions of a model, oldest first; an unknown name has none."""
+        folder = self.root / name
+        if not _NAME.match(name) or not folder.is_dir():
+            return []
+        matches = ((_VERSION.match(path.name), path) for path in folder.iterdir())
+        return sorted(
+            Entry(name, int(match[1]), path)
+            for match, path in matches
+            if match and path.is_file() and not path.is_symlink()
+        )
+
+    def find(self, name: str, version: int | None = None) -> Entry:
+        """Return one version, or the newest; raise ModelNotInRepository."""
+        for entry in reversed(self.versions(name)):
+            if version in (None, entry.version):
+                return entry
+        raise ModelNotInRepository(name, version)
+
+    def publish(self, name: str, write: Callable[[Path], None]) -> Entry:
+        """
+        Give ``write`` a path to fill, and publish what it wrote as the next version.
+
+        The file is synced to disk before it gets its name, and the name is taken by a link
+        that fails if somebody else took it first, so two publishers never overwrite each
+        other.  Whatever ``write`` raises leaves the repository as it was.
+        """
+        if not _NAME.match(name):
+            raise ValueError(f"{name!r} is not a model name; it must match {NAME_PATTERN}")
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, text = tempfile.mkstemp(prefix=".publishing-", suffix=".tmp", dir=folder)
+        os.close(handle)
+        draft = Path(text)
+        try:
+            write(draft)
+            draft.chmod(0o644)
+            _sync(draft)
+            entry = self._take_next(name, draft)
+            _sync(folder)
+        finally:
+            draft.unlink(missing_ok=True)
+        return entry
+
+    def _take_next(self, name: str, draft: Path) -> Entry:
+        while True:
+            taken = self.versions(name)
+            version = taken[-1].version + 1 if taken else 1
+            path = self.root / name / f"{version}.onnx"
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                continue
+            return Entry(name, version, path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
