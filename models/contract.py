@@ -86,7 +86,7 @@ class Provenance(_Frozen):
     series: int
     split: Mapping[str, datetime]  # the last time of the parts "train" and "validation"
     seed: int
-    recipe: str  # the whole recipe, as TOML
+    recipe: str  # the whole recipe, as JSON
     versions: Mapping[str, str]
     parity_error: float  # largest |ONNX - torch| / scale over the gate's cases
     created: datetime

@@ -1,0 +1,50 @@
+"""
+Everything that can go wrong in training for a reason its user can mend.
+
+* TrainingError
+  - RecipeError      the recipe says something impossible
+  - DataError        the table does not hold what the recipe says; names file, row and column
+  - ParityError      the exported file does not answer as its network does
+"""
+
+
+class TrainingError(Exception):
+    """Base class: the command prints the message alone, without a traceback."""
+
+
+class RecipeError(TrainingError):
+    """The recipe says something impossible."""
+
+
+class DataError(TrainingError):
+    """The table does not hold what the recipe says it holds."""
+
+    def __init__(
+        self,
+        source: str,
+        problem: str,
+        *,
+        row: int | None = None,
+        column: str | None = None,
+        advice: str,
+    ) -> None:
+        place = [source]
+        if row is not None:
+            place.append(f"row {row}")
+        if column is not None:
+            place.append(f"column {column!r}")
+        super().__init__(f"{', '.join(place)}: {problem}\n  {advice}")
+        self.source = source
+        self.row = row
+        self.column = column
+
+
+class ParityError(TrainingError):
+    """The exported file does not answer as its network does, so it is not published."""
+
+    def __init__(self, difference: float, tolerance: float, case: str) -> None:
+        super().__init__(
+            f"ONNX Runtime and torch differ by {difference:.2e} (scaled) at {case}, "
+            f"more than {tolerance:.0e}; the model was not published."
+        )
+        self.difference = difference

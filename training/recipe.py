@@ -1,0 +1,168 @@
+"""A recipe: all that decides a training run, as one TOML document and one frozen value."""
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.contract import NAME_PATTERN
+from models.frequency import Frequency
+from training.errors import RecipeError
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _utc(time: float | datetime) -> float | datetime:
+    if isinstance(time, datetime) and time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    return time
+
+
+def _frequency(text: str) -> str:
+    return str(Frequency.parse(text))
+
+
+Border = Annotated[
+    Annotated[float, Field(gt=0, lt=1)] | datetime,
+    Field(union_mode="left_to_right"),
+    AfterValidator(_utc),
+]
+
+
+class DataRecipe(_Frozen):
+    """A long table: one row per series and time."""
+
+    source: str  # a .csv or .parquet path, or statsmodels:co2, statsmodels:elnino
+    time: str
+    targets: Annotated[tuple[str, ...], Field(min_length=1)]
+    id: str | None = None
+    features: tuple[str, ...] = ()  # past covariates
+    known: tuple[str, ...] = ()  # covariates known ahead
+    frequency: Annotated[str, AfterValidator(_frequency)]
+    fill: Literal["none", "missing", "previous", "linear"] = "none"  # what to do about gaps
+    units: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The model's features in order: targets, past covariates, known covariates."""
+        return self.targets + self.features + self.known
+
+
+class SplitRecipe(_Frozen):
+    """Where the time line is cut; each a share of the time or the first time of the part."""
+
+    validation: Border = 0.1  # share of the time line, or the first time of the part
+    test: Border = 0.1
+
+
+class NetworkRecipe(_Frozen):
+    """The network and its size."""
+
+    kind: Literal["gru", "lstm", "attention"] = "gru"
+    hidden: Annotated[int, Field(ge=1)] = 32
+    layers: Annotated[int, Field(ge=1)] = 2
+    heads: Annotated[int, Field(ge=1)] = 4  # attention only
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    normalisation: Literal["last", "reversible"] = "last"
+    linear_steps: Annotated[int, Field(ge=0)] = 0  # last steps of the linear skip (LSTNet); 0: none
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.kind == "attention" and self.hidden % self.heads:
+            raise ValueError("hidden must be a multiple of heads")
+        return self
+
+
+class FitRecipe(_Frozen):
+    """The loop."""
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    patience: Annotated[int, Field(ge=1)] = 5  # epochs without a better validation loss
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    clip_value: Annotated[float, Field(gt=0)] | None = None
+    windows_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: every window once
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int | Literal["auto"] = "auto"
+    seed: int = 0
+
+
+class Recipe(_Frozen):
+    """All that decides a training run."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    description: str = ""
+    horizon: Annotated[int, Field(ge=1)]
+    max_length: Annotated[int, Field(ge=1)] | None = None  # None: twice the season or the horizon
+    min_length: Annotated[int, Field(ge=1)] | None = None  # None: a quarter of max_length
+    season: Annotated[int, Field(ge=1)] | None = None  # None: what the frequency implies
+    quantiles: Annotated[tuple[float, ...], Field(min_length=1)] = (0.1, 0.5, 0.9)
+    data: DataRecipe
+    split: SplitRecipe = SplitRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+    fit: FitRecipe = FitRecipe()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        columns = self.data.columns
+        if len(set(columns)) != len(columns):
+            raise ValueError("a column is named twice among targets, features and known")
+        if sorted(set(self.quantiles)) != list(self.quantiles) or 0.5 not in self.quantiles:
+            raise ValueError("quantiles must increase and hold 0.5")
+        if not all(0 < level < 1 for level in self.quantiles):
+            raise ValueError("quantiles must lie between 0 and 1")
+        if self.lengths[0] > self.lengths[1]:
+            raise ValueError("min_length must not exceed max_length")
+        return self
+
+    @property
+    def seasonality(self) -> int:
+        """The season in steps, given or implied by the frequency."""
+        return self.season or Frequency.parse(self.data.frequency).season
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """The shortest and the longest window, in steps."""
+        longest = self.max_length or 2 * max(self.seasonality, self.horizon)
+        return self.min_length or max(1, longest // 4), longest
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a TOML file; a relative source is relative to it. Raise RecipeError."""
+        try:
+            document = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            raise RecipeError(f"{path}: {exc}") from exc
+        data = document.get("data")
+        if isinstance(data, dict) and isinstance(source := data.get("source"), str):
+            data["source"] = _resolve(source, path.parent)
+        return cls.build(document, str(path))
+
+    @classmethod
+    def build(cls, document: object, origin: str) -> Self:
+        """Validate a document; raise RecipeError naming each wrong key."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as exc:
+            problems = "\n".join(
+                f"  {'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
+                for problem in exc.errors(include_url=False, include_input=False)
+            )
+            raise RecipeError(f"{origin}: the recipe cannot be used\n{problems}") from exc
+
+    def describe(self) -> str:
+        """Return the recipe as JSON, for the card."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
+def _resolve(source: str, folder: Path) -> str:
+    if source.startswith("statsmodels:") or Path(source).is_absolute():
+        return source
+    return str(folder / source)
