@@ -1,0 +1,1 @@
+"""Answer over HTTP with what the repository holds; never imports torch."""

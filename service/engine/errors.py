@@ -1,0 +1,77 @@
+"""
+Everything that can go wrong inside the engine.
+
+* EngineError
+  - ModelNotFound       no model of that name, or not that version
+  - ModelUnavailable    the model exists but could not be loaded; ``reason`` says why
+  - InvalidSequence     the input does not fit the model's card; ``place`` says where
+  - Overloaded          the waiting room is full; try again later
+  - InferenceFailed     the runner raised; ``__cause__`` holds the reason
+  - NonFinitePrediction the model answered infinity or not-a-number
+  - EngineStopped       the engine is draining or has died
+* ModelRejected         a file that must not serve: no card, a wrong graph, a failed self-check
+
+These classes know nothing about HTTP; ``service.http.errors`` maps them to statuses.
+"""
+
+
+class EngineError(Exception):
+    """Base class of every error a caller of the engine can meet."""
+
+
+class ModelNotFound(EngineError):
+    """No model of that name, or not that version of it."""
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        which = repr(name) if version is None else f"{name!r} in version {version}"
+        super().__init__(f"There is no model {which}.")
+
+
+class ModelUnavailable(EngineError):
+    """The model exists but could not be loaded."""
+
+    def __init__(self, name: str, version: int, reason: str) -> None:
+        super().__init__(f"Version {version} of {name!r} could not be loaded: {reason}")
+        self.reason = reason
+
+
+class InvalidSequence(EngineError):
+    """The input does not fit the model's card."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}")
+        self.place = place
+
+
+class Overloaded(EngineError):
+    """The waiting room is full."""
+
+    def __init__(self, waiting: int, limit: int) -> None:
+        super().__init__(f"{waiting} of at most {limit} sequences are already waiting.")
+        self.waiting = waiting
+
+
+class InferenceFailed(EngineError):
+    """The runner raised; ``__cause__`` holds the reason."""
+
+    def __init__(self) -> None:
+        super().__init__("The model failed on this batch.")
+
+
+class NonFinitePrediction(EngineError):
+    """The model answered infinity or not-a-number."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"sequences[{index}]: the model's answer is not finite.")
+        self.index = index
+
+
+class EngineStopped(EngineError):
+    """The engine is draining or has died."""
+
+    def __init__(self) -> None:
+        super().__init__("The engine accepts no more work.")
+
+
+class ModelRejected(Exception):
+    """A file that must not serve; the message is the reason."""
