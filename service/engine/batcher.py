@@ -96,10 +96,10 @@ class Batcher:
         self._wake()
         try:
             return await ticket.future, ticket.timing
-        finally:
-            if ticket.future.cancelled() or ticket.future.exception():
-                self._scheduler.discard(jobs)
-                self._report_waiting()
+        except BaseException:  # refused, failed or gone: what still waits waits for nobody
+            self._scheduler.discard(jobs)
+            self._report_waiting()
+            raise
 
     async def close(self) -> None:
         """Refuse newcomers, finish what was accepted, and let the threads go."""

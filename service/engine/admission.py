@@ -1,0 +1,61 @@
+"""The last gate before the queue: rows that do not fit the card never reach ONNX Runtime."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.contract import ModelCard
+from service.engine.errors import InvalidSequence
+from service.engine.jobs import Array, Row
+
+
+def check_rows(rows: Sequence[Row], card: ModelCard) -> None:
+    """Raise InvalidSequence naming the first row, and value, that does not fit."""
+    for index, row in enumerate(rows):
+        _check_sequence(row.sequence, card, f"sequences[{index}].values")
+        _check_future(row.future, card, f"sequences[{index}].future")
+
+
+def _check_sequence(sequence: Array, card: ModelCard, place: str) -> None:
+    features = len(card.features)
+    if sequence.ndim != 2 or sequence.shape[1] != features:  # noqa: PLR2004  (time, features)
+        got = sequence.shape[1] if sequence.ndim == 2 else 1  # noqa: PLR2004
+        names = ", ".join(card.features)
+        raise InvalidSequence(
+            place, f"expected {features} features a step ({names:.200}), got {got}"
+        )
+    length = len(sequence)
+    if not card.min_length <= length <= card.max_length:
+        raise InvalidSequence(
+            place, f"expected {card.min_length} to {card.max_length} steps, got {length}"
+        )
+    _check_finite(sequence, place, missing_values=card.missing_values)
+
+
+def _check_future(future: Array | None, card: ModelCard, place: str) -> None:
+    shape = card.horizon, len(card.known)
+    if future is None:
+        if card.known:
+            names = ", ".join(card.known)
+            raise InvalidSequence(
+                place, f"expected {shape[0]} steps of the known covariates ({names:.200}), got none"
+            )
+        return
+    if not card.known:
+        raise InvalidSequence(place, "this model knows no covariates ahead")
+    if future.shape != shape:
+        raise InvalidSequence(place, f"expected shape {shape}, got {future.shape}")
+    _check_finite(future, place, missing_values=False)
+
+
+def _check_finite(values: Array, place: str, *, missing_values: bool) -> None:
+    if np.isfinite(values).all():
+        return
+    wrong = np.isinf(values) if missing_values else ~np.isfinite(values)
+    if not wrong.any():
+        return
+    step, feature = np.unravel_index(int(wrong.argmax()), values.shape)
+    where = f"{place}[{step}]" if values.shape[1] == 1 else f"{place}[{step}][{feature}]"
+    if np.isnan(values[step, feature]):
+        raise InvalidSequence(where, "a missing value, which this model does not allow")
+    raise InvalidSequence(where, "a number out of the range of float32")

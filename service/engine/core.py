@@ -1,0 +1,201 @@
+"""The engine: models by name and version, loaded, checked, and asked."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from models.contract import ModelCard
+from models.repository import Entry, ModelNotInRepository, Repository
+from service.engine.admission import check_rows
+from service.engine.batcher import Batcher, Observer
+from service.engine.cpus import available_cpus
+from service.engine.errors import (
+    EngineStopped,
+    ModelNotFound,
+    ModelRejected,
+    ModelUnavailable,
+    NonFinitePrediction,
+)
+from service.engine.jobs import Answer, Row, Timing
+from service.engine.runner import Device, OnnxRunner, Provider, choose_device
+from service.engine.scheduler import BatchPolicy
+from service.engine.selfcheck import SelfCheck, check
+
+log = logging.getLogger(__name__)
+
+ObserverFactory = Callable[[str, int], Observer | None]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine runs; the defaults suit a container that has the machine to itself."""
+
+    provider: Provider = "auto"
+    threads: int | None = None  # runner threads a model; None: the processors allowed
+    policy: BatchPolicy = field(default_factory=BatchPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A version that serves, and what its self-check found."""
+
+    entry: Entry
+    card: ModelCard
+    provider: Literal["cpu", "cuda"]
+    check: SelfCheck
+    batcher: Batcher
+    load_seconds: float
+
+
+class Engine:
+    """
+    Predict with any version of any model in a repository.
+
+    Use it as an async context manager: entering loads the newest version of every model that
+    passes its self-check, leaving finishes what was accepted.  Older versions load when asked.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        options: EngineOptions | None = None,
+        observers: ObserverFactory = lambda _name, _version: None,
+    ) -> None:
+        self._repository = repository
+        self.options = options or EngineOptions()
+        self._observers = observers
+        self._models: dict[tuple[str, int], LoadedModel] = {}
+        self._newest: dict[str, int] = {}
+        self._failures: dict[tuple[str, int], str] = {}
+        self._loading: dict[tuple[str, int], asyncio.Lock] = {}
+        self._running = False
+        self.device: Device | None = None
+
+    async def __aenter__(self) -> "Engine":
+        self.device = choose_device(self.options.provider)
+        log.info("provider: %s (%s)", self.device.provider, self.device.reason)
+        for name in self._repository.names():
+            await self._load_newest(name)
+        self._running = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._running = False
+        await asyncio.gather(*(model.batcher.close() for model in self._models.values()))
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model that was loaded would answer now, and there is one."""
+        serving = [model.batcher.ready for model in self._models.values()]
+        return self._running and bool(serving) and all(serving)
+
+    @property
+    def threads(self) -> int:
+        """Runner threads a model."""
+        return self.options.threads or available_cpus()
+
+    def names(self) -> list[str]:
+        """List the models that serve, and those that failed to load."""
+        return sorted({*self._newest, *(name for name, _ in self._failures)})
+
+    def versions(self, name: str) -> list[Entry]:
+        """List a model's versions in the repository, oldest first."""
+        return self._repository.versions(name)
+
+    def failures(self, name: str) -> dict[int, str]:
+        """Say which versions of a model could not be loaded, and why."""
+        return {version: why for (model, version), why in self._failures.items() if model == name}
+
+    def loaded(self, name: str) -> list[LoadedModel]:
+        """List the versions of a model that are in memory."""
+        return [model for (key, _), model in sorted(self._models.items()) if key == name]
+
+    async def model(self, name: str, version: int | None = None) -> LoadedModel:
+        """
+        Return a version, loading an older one if it must; None is the newest that serves.
+
+        Raises ModelNotFound, ModelUnavailable or EngineStopped.
+        """
+        if not self._running:
+            raise EngineStopped
+        if version is None:
+            version = self._newest.get(name)
+        if version is None:
+            failures = self.failures(name)
+            if not failures:
+                raise ModelNotFound(name)
+            newest = max(failures)
+            raise ModelUnavailable(name, newest, failures[newest])
+        return self._models.get((name, version)) or await self._load_once(name, version)
+
+    async def predict(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[list[Answer], Timing]:
+        """
+        Answer rows in order, each as if it were alone; cancel to leave.
+
+        Raises InvalidSequence, Overloaded, InferenceFailed, NonFinitePrediction, EngineStopped.
+        """
+        check_rows(rows, model.card)
+        answers, timing = await model.batcher.predict(rows)
+        for index, answer in enumerate(answers):
+            if not np.isfinite(answer.predictions).all():
+                raise NonFinitePrediction(index)
+        return answers, timing
+
+    async def _load_newest(self, name: str) -> None:
+        for entry in reversed(self._repository.versions(name)):
+            try:
+                await self._load_once(name, entry.version)
+            except ModelUnavailable as exc:
+                log.warning("%s", exc)
+            else:
+                self._newest[name] = entry.version
+                return
+
+    async def _load_once(self, name: str, version: int) -> LoadedModel:
+        try:
+            entry = self._repository.find(name, version)
+        except ModelNotInRepository:
+            raise ModelNotFound(name, version) from None
+        key = name, version
+        async with self._loading.setdefault(key, asyncio.Lock()):
+            if key in self._failures:
+                raise ModelUnavailable(name, version, self._failures[key])
+            if key not in self._models:
+                try:
+                    self._models[key] = await self._load(entry)
+                except ModelRejected as exc:
+                    self._failures[key] = str(exc)
+                    raise ModelUnavailable(name, version, str(exc)) from exc
+        return self._models[key]
+
+    async def _load(self, entry: Entry) -> LoadedModel:
+        started = time.perf_counter()
+        runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
+        batcher = Batcher(
+            runner,
+            self.options.policy,
+            slots=self.threads if runner.provider == "cpu" else 1,
+            observer=self._observers(entry.name, entry.version),
+        )
+        seconds = time.perf_counter() - started
+        log.info(
+            "loaded %s version %d on %s in %.2f s; batched differs from alone by %.1e",
+            entry.name,
+            entry.version,
+            runner.provider,
+            seconds,
+            found.largest_difference,
+        )
+        return LoadedModel(entry, runner.card, runner.provider, found, batcher, seconds)
+
+
+def _open_checked(entry: Entry, device: Device | None) -> tuple[OnnxRunner, SelfCheck]:
+    runner = OnnxRunner(entry.path, device or choose_device("auto"))
+    if runner.card.name != entry.name:
+        raise ModelRejected(f"The card names {runner.card.name!r}, the folder {entry.name!r}.")
+    return runner, check(runner, runner.card, runner.provider)

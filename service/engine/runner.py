@@ -1,0 +1,140 @@
+"""ONNX Runtime, and the only module that imports it."""
+
+import ctypes
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+
+from models.contract import (
+    ATTENTION,
+    FUTURE,
+    LENGTHS,
+    PREDICTIONS,
+    SEQUENCES,
+    ContractError,
+    ModelCard,
+)
+from service.engine.collate import pad
+from service.engine.errors import ModelRejected
+from service.engine.jobs import Answer, Array, Row
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the library is loaded
+import onnxruntime as ort
+
+log = logging.getLogger(__name__)
+
+Provider = Literal["auto", "cpu", "cuda"]
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+ERRORS_ONLY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The execution provider to use, and why it was chosen."""
+
+    provider: Literal["cpu", "cuda"]
+    reason: str
+
+
+def choose_device(wish: Provider) -> Device:
+    """Choose CUDA where it is present, unless told otherwise; a session may still fall back."""
+    if wish == "cpu":
+        return Device("cpu", "asked for")
+    obstacle = _cuda_obstacle()
+    if obstacle is None:
+        return Device("cuda", "asked for" if wish == "cuda" else "a CUDA device is present")
+    if wish == "cuda":
+        raise ModelRejected(f"CUDA was asked for, but {obstacle}")
+    return Device("cpu", obstacle)
+
+
+@cache
+def _cuda_obstacle() -> str | None:
+    """Say why CUDA cannot be used, or None; asks the driver, which costs no GPU memory."""
+    if CUDA not in ort.get_available_providers():
+        return "this build of ONNX Runtime has no CUDA provider"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "there is no CUDA driver"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return "the CUDA driver finds no device"
+    try:
+        ort.preload_dlls()  # the CUDA libraries that came as Python wheels, if any
+    except (OSError, AttributeError) as exc:
+        return f"the CUDA libraries cannot be loaded ({exc})"
+    return None
+
+
+class OnnxRunner:
+    """
+    One model in memory: a session and the card found inside its file.
+
+    ``run`` may be called from several threads at once; each run uses its caller's thread, so
+    that the number of runner threads alone decides how many processors a model takes.
+    """
+
+    def __init__(self, path: Path, device: Device) -> None:
+        self._session = _open(path, device)
+        self.provider: Literal["cpu", "cuda"] = (
+            "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
+        )
+        try:
+            self.card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
+        except ContractError as exc:
+            raise ModelRejected(str(exc)) from exc
+        _check_graph(self._session, self.card)
+        self._options = ort.RunOptions()
+        self._options.add_run_config_entry("only_execute_path_to_fetches", "1")
+
+    def run(self, rows: Sequence[Row]) -> list[Answer]:
+        """Answer rows, whose sequences must have at least one step each, in order."""
+        sequences, lengths = pad([row.sequence for row in rows])
+        feeds = {SEQUENCES: sequences, LENGTHS: lengths}
+        if self.card.known:
+            feeds[FUTURE] = np.stack([cast(Array, row.future) for row in rows])
+        explain = self.card.attention and any(row.explain for row in rows)
+        fetches = [PREDICTIONS, ATTENTION] if explain else [PREDICTIONS]
+        outputs = cast(list[Array], self._session.run(fetches, feeds, self._options))
+        if not explain:
+            return [Answer(predictions) for predictions in outputs[0]]
+        return [
+            Answer(predictions, weights[:length] if row.explain else None)
+            for row, length, predictions, weights in zip(rows, lengths, *outputs, strict=True)
+        ]
+
+
+def _open(path: Path, device: Device) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # the arena would keep its high-water mark for ever
+    options.log_severity_level = ERRORS_ONLY
+    providers: list[str] = [CPU] if device.provider == "cpu" else [CUDA, CPU]
+    try:
+        return ort.InferenceSession(path, options, providers=providers)
+    except Exception as exc:  # noqa: BLE001  its exceptions share no base class
+        raise ModelRejected(f"ONNX Runtime cannot load the file: {exc}") from exc
+
+
+def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
+    """Refuse a graph whose inputs and outputs are not those its card implies."""
+    inputs = {SEQUENCES: ("tensor(float)", len(card.features)), LENGTHS: ("tensor(int64)", None)}
+    if card.known:
+        inputs[FUTURE] = ("tensor(float)", len(card.known))
+    found = {node.name: (node.type, node.shape) for node in session.get_inputs()}
+    if found.keys() != inputs.keys():
+        raise ModelRejected(f"The graph's inputs are {sorted(found)}, not {sorted(inputs)}.")
+    for name, (kind, width) in inputs.items():
+        if found[name][0] != kind or (width is not None and found[name][1][-1] != width):
+            raise ModelRejected(f"The graph's input {name!r} does not fit the card.")
+    outputs = {PREDICTIONS, ATTENTION} if card.attention else {PREDICTIONS}
+    produced = {node.name for node in session.get_outputs()}
+    if not outputs <= produced:
+        raise ModelRejected(f"The graph's outputs are {sorted(produced)}, not {sorted(outputs)}.")
