@@ -3,7 +3,7 @@
 import calendar
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 
 _PATTERN = re.compile(r"^([1-9][0-9]{0,5})?(s|min|h|d|w|me|mo|q|y)$", re.ASCII)
 _FIXED = {
@@ -20,7 +20,7 @@ _DAY, _WEEK, _YEAR = timedelta(days=1), timedelta(weeks=1), timedelta(days=365.2
 @dataclass(frozen=True, slots=True)
 class Frequency:
     """
-    The distance between two steps: ``15min``, ``1h``, ``1d``, ``1w``, ``1mo``, ``1me``, ``1q``, ``1y``.
+    The distance between two steps, such as ``15min``, ``1h``, ``1d``, ``1w``, ``1mo`` or ``1y``.
 
     ``1mo`` keeps the day of the month, ``1me`` is the last day of each month.
     """
@@ -53,7 +53,7 @@ class Frequency:
             return start + _FIXED[self.unit] * (self.count * steps)
         month = start.year * 12 + start.month - 1 + _MONTHS[self.unit] * self.count * steps
         year, month = month // 12, month % 12 + 1
-        if not datetime.min.year <= year <= datetime.max.year:
+        if not MINYEAR <= year <= MAXYEAR:
             raise OverflowError("date value out of range")
         last = calendar.monthrange(year, month)[1]
         day = last if self.unit == "me" else min(start.day, last)

@@ -110,7 +110,7 @@ class Batcher:
         self._threads.shutdown(wait=False)
 
     def _wake(self) -> None:
-        # At the end of this turn of the loop, so that requests which arrived together leave together.
+        # At the end of this turn of the loop: what arrived together leaves together.
         if self._free and not self._dispatching:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)

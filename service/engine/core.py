@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Engine:
         self._running = False
         self.device: Device | None = None
 
-    async def __aenter__(self) -> "Engine":
+    async def __aenter__(self) -> Self:
         self.device = choose_device(self.options.provider)
         log.info("provider: %s (%s)", self.device.provider, self.device.reason)
         for name in self._repository.names():

@@ -119,7 +119,7 @@ def _open(path: Path, device: Device) -> ort.InferenceSession:
     providers: list[str] = [CPU] if device.provider == "cpu" else [CUDA, CPU]
     try:
         return ort.InferenceSession(path, options, providers=providers)
-    except Exception as exc:  # noqa: BLE001  its exceptions share no base class
+    except Exception as exc:  # its exceptions share no base class
         raise ModelRejected(f"ONNX Runtime cannot load the file: {exc}") from exc
 
 

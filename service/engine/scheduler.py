@@ -97,7 +97,7 @@ class Scheduler:
 
 
 def length_class(length: int) -> int:
-    """Number the classes of lengths: each spans a factor of about the square root of two."""
+    """Return the class of a length; each spans a factor of about the square root of two."""
     octave = length.bit_length() - 1
     upper_half = length * length >= 2 << (2 * octave)
     return 2 * octave + upper_half

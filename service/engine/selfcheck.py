@@ -36,8 +36,11 @@ def check(runner: Runner, card: ModelCard, provider: str) -> SelfCheck:
     tolerance = CUDA_TOLERANCE if provider == "cuda" else 0.0 if card.exact else TOLERANCE
     random = np.random.default_rng(0)
     batches = [[_row(card, random) for _ in range(size)] for size in BATCHES]
-    together = list(chain.from_iterable(runner.run(batch) for batch in batches))
-    alone = [runner.run([row])[0] for batch in batches for row in batch]
+    try:
+        together = list(chain.from_iterable(runner.run(batch) for batch in batches))
+        alone = [runner.run([row])[0] for batch in batches for row in batch]
+    except Exception as exc:  # whatever the runtime raises, the file must not serve
+        raise ModelRejected(f"The self-check could not run the model: {exc}") from exc
     difference = largest_difference(together, alone)
     if not difference <= tolerance:
         raise ModelRejected(

@@ -1,0 +1,1 @@
+"""HTTP around the engine: routes, wire types, errors, limits and metrics."""

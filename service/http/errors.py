@@ -1,0 +1,126 @@
+"""The table: every error -> its status -> its ``application/problem+json`` (RFC 9457)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from service.engine.errors import (
+    EngineStopped,
+    InferenceFailed,
+    InvalidSequence,
+    ModelNotFound,
+    ModelUnavailable,
+    NonFinitePrediction,
+    Overloaded,
+)
+
+MAX_DETAIL = 1_000  # characters, so that a problem stays far below 4 kB
+MEDIA_TYPE = "application/problem+json"
+
+
+class RequestError(Exception):
+    """A request that HTTP refuses before the engine sees it."""
+
+
+class MalformedRequest(RequestError):
+    """Not parseable as what it claims to be."""
+
+
+class InvalidRequest(RequestError):
+    """Parsed, but not acceptable; ``place`` says where."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+
+
+class BodyTooLarge(RequestError):
+    """The body is over the limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body may have at most {limit} bytes.")
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is of a type nobody reads here."""
+
+
+class DeadlineExceeded(RequestError):
+    """The answer did not come in the time the caller gave."""
+
+    def __init__(self, milliseconds: int) -> None:
+        super().__init__(f"No answer within {milliseconds} ms.")
+
+
+class ClientGone(RequestError):
+    """The client left; nobody reads this answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One row of the table."""
+
+    status: int
+    type: str
+    title: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_RETRY = {"retry-after": "1"}
+TABLE: Mapping[type[Exception], Problem] = {
+    MalformedRequest: Problem(400, "malformed-request", "The request cannot be read"),
+    BodyTooLarge: Problem(413, "body-too-large", "The body is too large", {"connection": "close"}),
+    UnsupportedMediaType: Problem(
+        415, "unsupported-media-type", "Unsupported media type", {"accept": "application/json"}
+    ),
+    InvalidRequest: Problem(422, "invalid-request", "The request does not fit"),
+    InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),
+    NonFinitePrediction: Problem(422, "model-non-finite", "The model's answer is not finite"),
+    ModelNotFound: Problem(404, "model-not-found", "No such model"),
+    ClientGone: Problem(499, "client-gone", "The client closed the connection"),
+    InferenceFailed: Problem(500, "model-error", "The model failed"),
+    ModelUnavailable: Problem(503, "model-unavailable", "The model is not available", _RETRY),
+    Overloaded: Problem(503, "overloaded", "The queue is full", _RETRY),
+    EngineStopped: Problem(503, "stopping", "The service is stopping", _RETRY),
+    DeadlineExceeded: Problem(503, "deadline-exceeded", "The deadline has passed", _RETRY),
+}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the table, and the framework's own, with problem+json."""
+    for kind in TABLE:
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(HTTPException, _answer_framework)
+    app.add_exception_handler(RequestValidationError, _answer_framework)
+
+
+def problem_response(problem: Problem, detail: str, request_id: str | None) -> Response:
+    """Write one problem; ``error`` is there for the clients of the Open Inference Protocol."""
+    detail = detail[:MAX_DETAIL]
+    body = {
+        "type": f"urn:seqserve:problem:{problem.type}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "error": detail,
+        "request_id": request_id,
+    }
+    return Response(orjson.dumps(body), problem.status, dict(problem.headers), MEDIA_TYPE)
+
+
+async def _answer(request: Request, exc: Exception) -> Response:
+    return problem_response(TABLE[type(exc)], str(exc), request.scope.get("request_id"))
+
+
+async def _answer_framework(request: Request, exc: Exception) -> Response:
+    request_id = request.scope.get("request_id")
+    if isinstance(exc, HTTPException):
+        titles = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "Wrong method")}
+        kind, title = titles.get(exc.status_code, ("http-error", "The request was refused"))
+        problem = Problem(exc.status_code, kind, title, exc.headers or {})
+        return problem_response(problem, str(exc.detail), request_id)
+    # FastAPI's own answer would echo the input.
+    return problem_response(TABLE[InvalidRequest], "The request does not fit.", request_id)
