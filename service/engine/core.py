@@ -115,6 +115,11 @@ class Engine:
         """List the versions of a model that are in memory."""
         return [model for (key, _), model in sorted(self._models.items()) if key == name]
 
+    def newest(self, name: str) -> LoadedModel | None:
+        """Return the version that answers when none is named, if one serves."""
+        version = self._newest.get(name)
+        return None if version is None else self._models[name, version]
+
     async def model(self, name: str, version: int | None = None) -> LoadedModel:
         """
         Return a version, loading an older one if it must; None is the newest that serves.

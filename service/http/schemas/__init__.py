@@ -1,0 +1,1 @@
+"""Wire types, each with its one conversion into the engine's values."""

@@ -1,0 +1,113 @@
+"""What the API says about models."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from models.contract import ModelCard
+from service.engine.core import Engine, LoadedModel
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SelfCheckOut(_Out):
+    """The load-time check that answers do not depend on their neighbours."""
+
+    cases: int
+    bit_for_bit: bool
+    largest_difference: float
+    tolerance: float
+
+
+class LoadedVersion(_Out):
+    """A version in memory."""
+
+    version: int
+    provider: Literal["cpu", "cuda"]
+    ready: bool
+    waiting: int
+    load_seconds: float
+    self_check: SelfCheckOut
+
+
+class Limits(_Out):
+    """What one request may hold."""
+
+    max_sequences: int
+    max_waiting: int
+    min_length: int
+    max_length: int
+
+
+class ModelSummary(_Out):
+    """One model in the list."""
+
+    name: str
+    state: Literal["ready", "unavailable"]
+    version: int | None  # the version that answers when none is named
+    versions: list[int]
+    provider: Literal["cpu", "cuda"] | None
+    description: str
+    failures: dict[int, str]  # version -> why it could not be loaded
+
+
+class ModelList(_Out):
+    """All models."""
+
+    models: list[ModelSummary]
+
+
+class ModelDetail(ModelSummary):
+    """One model: its card, versions, limits, and what was found at load."""
+
+    loaded: list[LoadedVersion]
+    limits: Limits
+    card: ModelCard
+
+
+def summary(engine: Engine, name: str) -> ModelSummary:
+    """Describe a model that serves or failed to."""
+    model = engine.newest(name)
+    return ModelSummary(
+        name=name,
+        state="ready" if model and model.batcher.ready else "unavailable",
+        version=model.entry.version if model else None,
+        versions=[entry.version for entry in engine.versions(name)],
+        provider=model.provider if model else None,
+        description=model.card.description if model else "",
+        failures=engine.failures(name),
+    )
+
+
+def detail(engine: Engine, model: LoadedModel, max_sequences: int) -> ModelDetail:
+    """Describe one version of a model in full."""
+    card, name = model.card, model.entry.name
+    return ModelDetail(
+        **summary(engine, name).model_dump(),
+        loaded=[_loaded(version) for version in engine.loaded(name)],
+        limits=Limits(
+            max_sequences=max_sequences,
+            max_waiting=engine.options.policy.max_waiting,
+            min_length=card.min_length,
+            max_length=card.max_length,
+        ),
+        card=card,
+    )
+
+
+def _loaded(model: LoadedModel) -> LoadedVersion:
+    return LoadedVersion(
+        version=model.entry.version,
+        provider=model.provider,
+        ready=model.batcher.ready,
+        waiting=model.batcher.waiting,
+        load_seconds=round(model.load_seconds, 3),
+        self_check=SelfCheckOut(
+            cases=model.check.cases,
+            bit_for_bit=model.check.bit_for_bit,
+            largest_difference=model.check.largest_difference,
+            tolerance=model.check.tolerance,
+        ),
+    )

@@ -1,0 +1,180 @@
+"""The native API's request and response, and their conversion into rows and bytes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.contract import ModelCard
+from models.frequency import Frequency, format_time, parse_time
+from models.quantiles import mean_weights
+from service.engine.jobs import Answer, Array, Row
+from service.http.errors import InvalidRequest
+from service.http.schemas.arrays import to_matrix
+
+Step = list[float | None]
+Numbers = list[float | None] | list[Step]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SequenceIn(_Wire):
+    """One series up to now: (time,) numbers for one feature, or (time, features)."""
+
+    values: Numbers = Field(description="null is a missing value, where the card allows it")
+    id: Annotated[str, Field(max_length=256)] | None = None
+    start: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="ISO 8601 time of the first step; the answer then carries timestamps"
+    )
+    future: Numbers | None = Field(None, description="(horizon, known): covariates known ahead")
+
+
+class PredictRequest(_Wire):
+    """Any number of sequences, of any mix of lengths."""
+
+    sequences: list[SequenceIn | Numbers]
+    quantiles: list[float] | None = Field(None, description="some of the card's levels; all if absent")
+    explain: list[Literal["attention"]] = Field(default_factory=list)
+
+
+class PredictionOut(_Wire):
+    """The forecast of one sequence, in its own units; a targets axis comes last if several."""
+
+    mean: list[float] | list[list[float]]
+    quantiles: dict[str, list[float] | list[list[float]]]
+    id: str | None = None
+    timestamps: list[str] | None = None
+    attention: list[float] | None = None
+
+
+class PredictResponse(_Wire):
+    """One prediction per sequence, in the order sent."""
+
+    model: str
+    version: int
+    predictions: list[PredictionOut]
+
+
+class _Item(_Wire):
+    values: Any
+    id: Annotated[str, Field(max_length=256)] | None = None
+    start: Annotated[str, Field(max_length=64)] | None = None
+    future: Any = None
+
+
+class _Envelope(_Wire):
+    """As PredictRequest, with the numbers left to ``arrays``, which reads them far faster."""
+
+    sequences: list[Any]
+    quantiles: list[float] | None = None
+    explain: list[Literal["attention"]] = Field(default_factory=list)
+
+
+class Query:
+    """A checked request: rows for the engine, and how to write their answers."""
+
+    def __init__(self, document: object, card: ModelCard, max_sequences: int) -> None:
+        envelope = _envelope(document)
+        count = len(envelope.sequences)
+        if not 1 <= count <= max_sequences:
+            raise InvalidRequest("sequences", f"expected 1 to {max_sequences} sequences, got {count}")
+        if envelope.explain and not card.attention:
+            raise InvalidRequest("explain", "this model has no attention weights")
+        self._card = card
+        self._levels = _levels(envelope.quantiles, card)
+        self._items = [_item(item, index) for index, item in enumerate(envelope.sequences)]
+        explain = bool(envelope.explain)
+        self.rows = [_row(item, index, explain=explain) for index, item in enumerate(self._items)]
+        self._times = [
+            _timestamps(item.start, row, card, index)
+            for index, (item, row) in enumerate(zip(self._items, self.rows, strict=True))
+        ]
+
+    def write(self, answers: Sequence[Answer], version: int) -> bytes:
+        """Return the response's body."""
+        predictions = [
+            self._prediction(*one) for one in zip(self._items, self._times, answers, strict=True)
+        ]
+        body = {"model": self._card.name, "version": version, "predictions": predictions}
+        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _prediction(
+        self, item: _Item, times: list[str] | None, answer: Answer
+    ) -> dict[str, object]:
+        values = answer.predictions  # (horizon, targets, quantiles)
+        mean = (values @ mean_weights(self._card.quantiles)).astype(np.float32)
+        single = values.shape[1] == 1
+        out: dict[str, object] = {"id": item.id} if item.id is not None else {}
+        out["mean"] = mean[:, 0].copy() if single else mean
+        out["quantiles"] = {
+            label: np.ascontiguousarray(values[:, 0, level] if single else values[:, :, level])
+            for label, level in self._levels
+        }
+        if times is not None:
+            out["timestamps"] = times
+        if answer.attention is not None:
+            out["attention"] = np.ascontiguousarray(answer.attention)
+        return out
+
+
+def _envelope(document: object) -> _Envelope:
+    try:
+        return _Envelope.model_validate(document)
+    except ValidationError as exc:
+        raise _invalid(exc, "") from None
+
+
+def _item(item: object, index: int) -> _Item:
+    if type(item) is not dict:
+        return _Item(values=item)
+    try:
+        return _Item.model_validate(item)
+    except ValidationError as exc:
+        raise _invalid(exc, f"sequences[{index}]") from None
+
+
+def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
+    first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+    for part in first["loc"]:
+        step = f"[{part}]" if isinstance(part, int) else f"{part:.64}"
+        place += step if isinstance(part, int) or not place else f".{step}"
+    return InvalidRequest(place, first["msg"])
+
+
+def _levels(asked: list[float] | None, card: ModelCard) -> list[tuple[str, int]]:
+    """Return the label and the index of each level wanted."""
+    for place, level in enumerate(asked or ()):
+        if level not in card.quantiles:
+            have = ", ".join(map(str, card.quantiles))
+            raise InvalidRequest(f"quantiles[{place}]", f"this model forecasts the levels {have}")
+    wanted = card.quantiles if asked is None else asked
+    return [(str(level), card.quantiles.index(level)) for level in wanted]
+
+
+def _row(item: _Item, index: int, *, explain: bool) -> Row:
+    place = f"sequences[{index}]"
+    sequence = to_matrix(item.values, f"{place}.values")
+    future: Array | None = None
+    if item.future is not None:
+        future = to_matrix(item.future, f"{place}.future")
+    return Row(sequence, future, explain)
+
+
+def _timestamps(start: str | None, row: Row, card: ModelCard, index: int) -> list[str] | None:
+    """Return the times of the forecast steps, or None if the caller gave no start."""
+    if start is None:
+        return None
+    place, frequency = f"sequences[{index}].start", Frequency.parse(card.frequency)
+    try:
+        first: datetime = parse_time(start)
+        steps = range(len(row.sequence), len(row.sequence) + card.horizon)
+        return [format_time(frequency.step(first, step)) for step in steps]
+    except ValueError:
+        raise InvalidRequest(place, "expected an ISO 8601 time") from None
+    except OverflowError:
+        raise InvalidRequest(place, "the forecast would leave the calendar") from None
