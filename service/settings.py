@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least level that is logged"
     )
-    log_format: Literal["json", "text"] = Field("json", description="one JSON object a line, or text")
+    log_format: Literal["json", "text"] = Field(
+        "json", description="one JSON object a line, or text"
+    )
     access_log: bool = Field(default=True, description="one log line a request")
 
     def engine_options(self) -> EngineOptions:

@@ -26,7 +26,10 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         model = ["model", "version"]
         self.requests = Counter(
-            "seqserve_requests", "Requests answered", ["route", "method", "status"], registry=registry
+            "seqserve_requests",
+            "Requests answered",
+            ["route", "method", "status"],
+            registry=registry,
         )
         self.latency = Histogram(
             "seqserve_request_seconds",
@@ -46,7 +49,10 @@ class Metrics:
         )
         self.steps = Counter("seqserve_steps", "Time steps asked for", model, registry=registry)
         self.padded_steps = Counter(
-            "seqserve_padded_steps", "Time steps computed, padding included", model, registry=registry
+            "seqserve_padded_steps",
+            "Time steps computed, padding included",
+            model,
+            registry=registry,
         )
         self.waiting = Gauge(
             "seqserve_waiting_sequences",

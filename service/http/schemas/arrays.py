@@ -55,7 +55,8 @@ def _bad_element(values: Iterable[list[object]], place: str) -> InvalidRequest:
         width = len(row) if step == 0 else width
         if len(row) != width:
             return InvalidRequest(
-                f"{place}[{step}]", f"expected {width} features as in the first step, got {len(row)}"
+                f"{place}[{step}]",
+                f"expected {width} features as in the first step, got {len(row)}",
             )
         for feature, value in enumerate(row):
             if type(value) not in _NUMBER_OR_NULL:

@@ -38,7 +38,9 @@ class PredictRequest(_Wire):
     """Any number of sequences, of any mix of lengths."""
 
     sequences: list[SequenceIn | Numbers]
-    quantiles: list[float] | None = Field(None, description="some of the card's levels; all if absent")
+    quantiles: list[float] | None = Field(
+        None, description="some of the card's levels; all if absent"
+    )
     explain: list[Literal["attention"]] = Field(default_factory=list)
 
 
@@ -82,7 +84,9 @@ class Query:
         envelope = _envelope(document)
         count = len(envelope.sequences)
         if not 1 <= count <= max_sequences:
-            raise InvalidRequest("sequences", f"expected 1 to {max_sequences} sequences, got {count}")
+            raise InvalidRequest(
+                "sequences", f"expected 1 to {max_sequences} sequences, got {count}"
+            )
         if envelope.explain and not card.attention:
             raise InvalidRequest("explain", "this model has no attention weights")
         self._card = card

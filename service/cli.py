@@ -1,0 +1,115 @@
+"""The console command: serve and list models here; training's commands are found by name."""
+
+import os
+import tempfile
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import click
+import uvicorn
+
+from models.contract import ContractError
+from models.repository import Repository
+from service.engine.cpus import available_cpus
+from service.http.metrics import MULTIPROCESS
+from service.settings import ZOO, Settings
+
+EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
+
+
+class Commands(click.Group):
+    """Our own commands, and those of the extras that are installed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        extra = entry_points(group=EXTRA_COMMANDS).names
+        return sorted({*super().list_commands(ctx), *extra})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            return command
+        for entry in entry_points(group=EXTRA_COMMANDS, name=cmd_name):
+            try:
+                loaded: click.Command = entry.load()
+            except ModuleNotFoundError as exc:
+                return _missing(cmd_name, exc.name or "a package")
+            return loaded
+        return None
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="seqserve")
+def main() -> None:
+    """Train sequence models, serve them over HTTP."""
+
+
+@main.command()
+@click.option("--models", type=click.Path(path_type=Path), help="Repository to serve.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]))
+def serve(models: Path | None, host: str, port: int, workers: int, provider: str | None) -> None:
+    """Serve the newest version of every model of a repository."""
+    if models is not None:
+        os.environ["SEQSERVE_MODELS"] = str(models)
+    if provider is not None:
+        os.environ["SEQSERVE_PROVIDER"] = provider
+    settings = Settings()
+    if not settings.models.is_dir():
+        raise click.UsageError(f"There is no folder {settings.models} to serve models from.")
+    if settings.threads is None:
+        os.environ["SEQSERVE_THREADS"] = str(max(1, available_cpus() // workers))
+    with tempfile.TemporaryDirectory(prefix="seqserve-metrics-") as folder:
+        if workers > 1:
+            os.environ[MULTIPROCESS] = folder
+        uvicorn.run(
+            "service.http.app:app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_config=None,
+            log_level=settings.log_level,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_timeout_s,
+        )
+
+
+@main.command("models")
+@click.option("--models", "folder", type=click.Path(path_type=Path), help="Repository to read.")
+def list_models(folder: Path | None) -> None:
+    """List the models of a repository with their measured accuracy."""
+    from service.engine.errors import ModelRejected  # noqa: PLC0415  loads the runtime
+    from service.engine.runner import Device, OnnxRunner  # noqa: PLC0415
+
+    repository = Repository(folder or Settings().models or ZOO)
+    names = repository.names()
+    if not names:
+        click.echo(f"There are no models in {repository.root}.")
+    for name in names:
+        entry = repository.find(name)
+        try:
+            card = OnnxRunner(entry.path, Device("cpu", "to read the card")).card
+        except (ModelRejected, ContractError) as exc:
+            click.echo(f"{name}  version {entry.version}  unreadable: {exc}")
+            continue
+        click.echo(
+            f"{name}  version {entry.version}  {', '.join(card.targets)}  "
+            f"{card.horizon} steps of {card.frequency} from {card.min_length}..{card.max_length}"
+        )
+        for target, found in (card.accuracy.targets if card.accuracy else {}).items():
+            ratio = found.mae / found.seasonal_naive_mae
+            click.echo(f"    {target}: MAE {found.mae:.4g}, {ratio:.2f} of seasonal naive's")
+
+
+def _missing(name: str, package: str) -> click.Command:
+    def explain() -> None:
+        raise click.ClickException(
+            f"'{name}' needs {package}, which is not installed: pip install 'seqserve[train]'"
+        )
+
+    # Whatever options follow belong to the command that is missing.
+    settings = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, callback=explain, context_settings=settings)

@@ -1,0 +1,90 @@
+"""Put an engine behind HTTP: routes, error handlers, middleware, and the engine's lifetime."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from models.repository import Repository
+from service.engine.core import Engine
+from service.http import errors
+from service.http.access import Access
+from service.http.metrics import Metrics
+from service.http.routes import native, operations
+from service.http.schemas.examples import example_request
+from service.http.schemas.native import PredictRequest
+from service.logs import configure
+from service.settings import Settings
+
+DESCRIPTION = (
+    "Forecasts from LSTM, GRU and attention models: any mix of sequence lengths in one request, "
+    "each answered exactly as if it were alone."
+)
+
+
+def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
+    """Return the application; its lifespan starts and stops the engine."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with engine:
+            yield
+
+    app = FastAPI(
+        title="seqserve", version=version("seqserve"), description=DESCRIPTION, lifespan=lifespan
+    )
+    limits = native.Limits(
+        max_sequences=settings.max_sequences,
+        max_body_bytes=settings.max_body_bytes,
+        request_timeout_ms=settings.request_timeout_ms,
+    )
+    app.include_router(native.router(engine, limits))
+    app.include_router(operations.router(engine, metrics))
+    errors.install(app)
+    app.add_middleware(Access, metrics=metrics, log_requests=settings.access_log)
+    app.openapi = _openapi(app, engine)  # type: ignore[method-assign]  # the documented way
+    return app
+
+
+def app() -> FastAPI:
+    """Build the application from the environment, once per worker."""
+    settings = Settings()
+    configure(settings.log_level, settings.log_format)
+    metrics = Metrics()
+    engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
+    return create_app(engine, settings, metrics)
+
+
+def _openapi(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
+    """Describe the bodies the prediction routes read themselves, with an example per model."""
+
+    def document() -> dict[str, Any]:
+        text = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schema = PredictRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+        text["components"]["schemas"] |= schema.pop("$defs", {})
+        text["components"]["schemas"]["PredictRequest"] = schema
+        cards = [model.card for name in engine.names() if (model := engine.newest(name))]
+        body = {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/PredictRequest"},
+                    "examples": {
+                        card.name: {"summary": f"for {card.name}", "value": example_request(card)}
+                        for card in cards
+                    },
+                }
+            },
+        }
+        for path, operations_ in text["paths"].items():
+            if path.endswith("/predict"):
+                operations_["post"]["requestBody"] = body
+                operations_["post"]["parameters"][0]["example"] = cards[0].name if cards else "name"
+        return text
+
+    return document

@@ -1,0 +1,104 @@
+"""The native API: models, cards, predictions. A route finds, asks, wraps."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel
+
+from models.contract import ModelCard
+from service.engine.core import Engine, LoadedModel
+from service.engine.errors import ModelNotFound
+from service.http.body import read_json
+from service.http.errors import DeadlineExceeded
+from service.http.presence import Presence, deadline_ms
+from service.http.schemas.models import ModelDetail, ModelList, detail, summary
+from service.http.schemas.native import PredictResponse, Query
+
+Name = Annotated[str, Path(description="a model's name, as GET /v1/models lists it")]
+Version = Annotated[str, Path(description="a version's number")]
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+    request_id: str | None
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {"application/problem+json": {}}}
+    for status in (400, 404, 413, 415, 422, 500, 503)
+}
+
+
+class Limits(BaseModel):
+    """What one request may ask for."""
+
+    max_sequences: int
+    max_body_bytes: int
+    request_timeout_ms: int
+
+
+def router(engine: Engine, limits: Limits) -> APIRouter:
+    """Return the routes of one engine."""
+    routes = APIRouter(prefix="/v1/models", tags=["models"], responses=_PROBLEMS)
+
+    @routes.get("")
+    async def list_models() -> ModelList:
+        """List the models, and those that could not be loaded."""
+        return ModelList(models=[summary(engine, name) for name in engine.names()])
+
+    @routes.get("/{name}")
+    async def describe(name: Name) -> ModelDetail:
+        """Describe a model: card, versions, limits, and what its self-check found."""
+        return detail(engine, await engine.model(name), limits.max_sequences)
+
+    @routes.get("/{name}/versions/{version}")
+    async def describe_version(name: Name, version: Version) -> ModelDetail:
+        """Describe one version of a model."""
+        return detail(engine, await _version(engine, name, version), limits.max_sequences)
+
+    @routes.get("/{name}/card")
+    async def card(name: Name) -> ModelCard:
+        """Return the card alone, as it is inside the file."""
+        return (await engine.model(name)).card
+
+    @routes.post("/{name}/predict", response_model=PredictResponse)
+    async def predict(name: Name, request: Request) -> Response:
+        """Forecast each sequence, in the order sent, with the newest version."""
+        return await _predict(engine, await engine.model(name), request, limits)
+
+    @routes.post("/{name}/versions/{version}/predict", response_model=PredictResponse)
+    async def predict_version(name: Name, version: Version, request: Request) -> Response:
+        """Forecast each sequence with the version named."""
+        model = await _version(engine, name, version)
+        return await _predict(engine, model, request, limits)
+
+    return routes
+
+
+async def _version(engine: Engine, name: str, version: str) -> LoadedModel:
+    if not (version.isascii() and version.isdecimal() and len(version) <= 9):  # noqa: PLR2004
+        raise ModelNotFound(name)
+    return await engine.model(name, int(version))
+
+
+async def _predict(
+    engine: Engine, model: LoadedModel, request: Request, limits: Limits
+) -> Response:
+    milliseconds = deadline_ms(request, limits.request_timeout_ms)
+    try:
+        async with asyncio.timeout(milliseconds / 1000):
+            document = await read_json(request, limits.max_body_bytes)
+            query = Query(document, model.card, limits.max_sequences)
+            async with Presence(request.receive):
+                answers, request.scope["timing"] = await engine.predict(model, query.rows)
+    except TimeoutError:
+        raise DeadlineExceeded(milliseconds) from None
+    body = query.write(answers, model.entry.version)
+    return Response(body, media_type="application/json")

@@ -1,0 +1,52 @@
+"""Health and metrics: what an orchestrator and Prometheus ask."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from service.engine.core import Engine
+from service.http.metrics import Metrics
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(BaseModel):
+    """Whether predictions would be served, and where they run."""
+
+    status: Literal["ready", "not ready"]
+    provider: Literal["cpu", "cuda"] | None
+    reason: str  # why this provider
+    models: list[str]
+
+
+def router(engine: Engine, metrics: Metrics) -> APIRouter:
+    """Return the routes of one engine."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.get("/health/live")
+    async def live() -> Live:
+        """Answer as long as the process does."""
+        return Live()
+
+    @routes.get("/health/ready", responses={503: {"model": Ready}})
+    async def ready(response: Response) -> Ready:
+        """Answer 200 when predictions are served, 503 while they are not."""
+        response.status_code = 200 if engine.ready else 503
+        device = engine.device
+        return Ready(
+            status="ready" if engine.ready else "not ready",
+            provider=device.provider if device else None,
+            reason=device.reason if device else "not started",
+            models=[name for name in engine.names() if engine.newest(name)],
+        )
+
+    @routes.get("/metrics", include_in_schema=False)
+    def prometheus(_: Request) -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return routes

@@ -1,0 +1,26 @@
+"""Requests that work when pasted, made from the cards of the models that serve."""
+
+from typing import Any
+
+from models.contract import ModelCard
+
+
+def example_request(card: ModelCard) -> dict[str, Any]:
+    """Return a small valid body for a model: two sequences of different lengths."""
+    shortest, longest = card.min_length, card.max_length
+    lengths = sorted({shortest, min(longest, shortest + 4)})
+    return {"sequences": [_sequence(card, length, number) for number, length in enumerate(lengths)]}
+
+
+def _sequence(card: ModelCard, length: int, number: int) -> dict[str, Any]:
+    width = len(card.features)
+    rows = [
+        [round(10 + number + (step % 7) / 2 + column, 2) for column in range(width)]
+        for step in range(length)
+    ]
+    item: dict[str, Any] = {"id": f"series-{number}", "values": rows}
+    if width == 1:
+        item["values"] = [row[0] for row in rows]
+    if card.known:
+        item["future"] = [[0.0] * len(card.known)] * card.horizon
+    return item
