@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
+from models.quantiles import mean_weights
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.contract import ModelCard
 from models.frequency import Frequency, format_time, parse_time
-from models.quantiles import mean_weights
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix

@@ -1,0 +1,42 @@
+# Everything a newcomer runs.  `make demo` and `make test` need nothing done before.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test lint zoo bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | sort
+
+setup: $(STAMP) ## make the environment in .venv, with .venv/bin/seqserve
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+demo: $(STAMP) ## train three models on real data, serve them, forecast; KEEP=0 ends by itself
+	$(BIN)/python -m examples.demo
+
+test: $(STAMP) ## the whole suite: linters, types, architecture, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q
+
+zoo: $(STAMP) ## make the committed models again
+	for recipe in training/recipes/*.toml; do $(BIN)/seqserve train $$recipe --models models/zoo --checkpoints checkpoints || exit 1; done
+
+bench: $(STAMP) ## requests/s and latency beside ONNX Runtime alone; needs wrk
+	$(BIN)/python -m benchmarks.http
+
+lock: $(STAMP) ## write the versions now installed into constraints.txt
+	(head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## remove what was made here
+	rm -rf $(VENV) demo-output checkpoints build ./*.egg-info

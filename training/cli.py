@@ -1,0 +1,122 @@
+"""``seqserve train``: the command line of a training run."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from models.repository import Repository
+from training.errors import RecipeError, TrainingError
+from training.pipeline import Published
+from training.pipeline import train as run
+from training.recipe import Recipe
+from training.report import accuracy_table
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--data", help="Table in long format: .csv, .csv.gz or .parquet.")
+@click.option("--time", help="Column of timestamps.")
+@click.option("--target", multiple=True, help="Column to forecast; repeat for several.")
+@click.option("--freq", help="Distance between rows: 15min, 1h, 1d, 1w, 1mo, ...")
+@click.option("--horizon", type=click.IntRange(1), help="Steps to forecast.")
+@click.option("--network", type=click.Choice(["gru", "lstm", "attention"]))
+@click.option("--id", "series", help="Column that names the series, if there are several.")
+@click.option("--feature", multiple=True, help="Column known up to now; repeat for several.")
+@click.option("--known", multiple=True, help="Column known ahead too; repeat for several.")
+@click.option("--fill", type=click.Choice(["missing", "previous", "linear"]), help="Fill gaps.")
+@click.option("--window", type=click.IntRange(1), help="Longest history the model reads, in steps.")
+@click.option("--epochs", type=click.IntRange(1), help="At most so many passes over the data.")
+@click.option("--seed", type=int, help="Start of all randomness; the same seed, the same model.")
+@click.option("--name", help="Name to publish under; the default is the file's and the network's.")
+@click.option("--models", type=FOLDER, default="models", show_default="./models")
+@click.option("--checkpoints", type=FOLDER, default="checkpoints", show_default="./checkpoints")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.pass_context
+def train(  # noqa: PLR0913  one argument an option
+    ctx: click.Context,
+    recipe: Path | None,
+    models: Path,
+    checkpoints: Path,
+    *,
+    resume: bool,
+    quiet: bool,
+    **options: object,
+) -> None:
+    """Train a model from RECIPE, or from the options, and publish it as the next version."""
+    console = Console()
+    try:
+        chosen = Recipe.read(recipe) if recipe else _from_options(options)
+        if recipe:
+            _refuse_both(ctx, options)
+        console.print(f"{chosen.name}: a {chosen.network.kind} network on {chosen.data.source}")
+        published = run(
+            chosen,
+            Repository(models),
+            checkpoints=checkpoints,
+            resume=resume,
+            progress=not quiet and sys.stderr.isatty(),
+            say=console.print,
+        )
+    except TrainingError as exc:
+        raise click.ClickException(str(exc)) from exc
+    _tell(console, published, models)
+
+
+def _from_options(options: dict[str, object]) -> Recipe:
+    needed = {
+        "data": "--data",
+        "time": "--time",
+        "target": "--target",
+        "freq": "--freq",
+        "horizon": "--horizon",
+    }
+    missing = [flag for key, flag in needed.items() if not options[key]]
+    if missing:
+        raise RecipeError(f"Without a recipe, give {', '.join(missing)} too.")
+    kind = options["network"] or "gru"
+    stem = Path(str(options["data"])).name.split(".")[0].lower().replace(" ", "-")
+    document = {
+        "name": options["name"] or f"{stem}-{kind}",
+        "horizon": options["horizon"],
+        "max_length": options["window"],
+        "data": _given(
+            source=options["data"],
+            time=options["time"],
+            targets=options["target"],
+            id=options["series"],
+            features=options["feature"],
+            known=options["known"],
+            frequency=options["freq"],
+            fill=options["fill"],
+        ),
+        "network": {"kind": kind},
+        "fit": _given(epochs=options["epochs"], seed=options["seed"]),
+    }
+    return Recipe.build(document, "the options")
+
+
+def _given(**values: object) -> dict[str, object]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _refuse_both(ctx: click.Context, options: dict[str, object]) -> None:
+    given = [key for key, value in options.items() if value not in (None, ())]
+    if given:
+        flags = ", ".join(f"--{'id' if key == 'series' else key}" for key in given)
+        raise click.UsageError(f"A recipe decides everything; leave out {flags}.", ctx)
+
+
+def _tell(console: Console, published: Published, models: Path) -> None:
+    card, entry = published.card, published.entry
+    console.print(accuracy_table(card))
+    parity = card.provenance.parity_error if card.provenance else float("nan")
+    console.print(
+        f"ONNX equals torch within {parity:.1e}; published {entry.path} "
+        f"({entry.path.stat().st_size / 1000:.0f} kB)"
+    )
+    console.print(f"Serve it: seqserve serve --models {models}")

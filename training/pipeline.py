@@ -1,0 +1,139 @@
+"""One run, from a recipe to a published version: read, split, fit, measure, export, publish."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.contract import Accuracy, ModelCard, Provenance
+from models.repository import Entry, Repository
+from training.data import Table, read_table
+from training.evaluate import measure
+from training.export import write_model
+from training.fit import Fitted, fit
+from training.networks import Forecaster, Scaling, build
+from training.recipe import Recipe
+from training.windows import Batch, Split, split, training_part
+
+PACKAGES = (
+    "seqserve",
+    "torch",
+    "pytorch-lightning",
+    "onnx",
+    "onnxscript",
+    "onnxruntime-gpu",
+    "numpy",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a run left behind."""
+
+    entry: Entry
+    card: ModelCard
+    fitted: Fitted
+
+
+def train(
+    recipe: Recipe,
+    repository: Repository,
+    *,
+    checkpoints: Path,
+    resume: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> Published:
+    """
+    Run a recipe and publish the model as the next version.
+
+    Raises TrainingError: RecipeError, DataError or ParityError.  Nothing is published then.
+    """
+    table = read_table(recipe.data)
+    parts = split(table, recipe)
+    say(
+        f"{table.rows:,} rows of {len(table.series)} series; windows: {len(parts.train):,} to "
+        f"train, {len(parts.validation):,} to validate, {len(parts.test):,} held out"
+    )
+    scaling = Scaling.learn(training_part(table, parts.borders))
+    torch.manual_seed(recipe.fit.seed)
+    network = build(recipe, scaling, missing=table.missing)
+    fitted = fit(
+        network,
+        parts.train,
+        parts.validation,
+        recipe,
+        checkpoints=checkpoints / recipe.name,
+        resume=resume,
+        progress=progress,
+    )
+    say(f"fitted in {fitted.epochs} epochs, {fitted.seconds:.0f} s; measuring")
+    accuracy = measure(parts.test, _forecaster(fitted.network), recipe)
+    card = _card(recipe, table, parts, fitted.network, accuracy)
+    written: list[ModelCard] = []
+    entry = repository.publish(
+        recipe.name, lambda path: written.append(write_model(fitted.network, card, path))
+    )
+    return Published(entry, written[0], fitted)
+
+
+def _forecaster(network: Forecaster) -> Callable[[Batch], NDArray[np.float32]]:
+    network = network.eval().cpu()
+
+    @torch.inference_mode()
+    def forecast(batch: Batch) -> NDArray[np.float32]:
+        future = torch.from_numpy(batch.future) if batch.future.shape[-1] else None
+        predictions, _ = network(
+            torch.from_numpy(batch.sequences), torch.from_numpy(batch.lengths), future
+        )
+        answers: NDArray[np.float32] = predictions.numpy()
+        return answers
+
+    return forecast
+
+
+def _card(
+    recipe: Recipe, table: Table, parts: Split, network: Forecaster, accuracy: Accuracy
+) -> ModelCard:
+    shortest, longest = recipe.lengths
+    return ModelCard(
+        name=recipe.name,
+        description=recipe.description,
+        features=recipe.data.columns,
+        targets=recipe.data.targets,
+        known=recipe.data.known,
+        horizon=recipe.horizon,
+        quantiles=recipe.quantiles,
+        frequency=recipe.data.frequency,
+        min_length=shortest,
+        max_length=longest,
+        missing_values=table.missing,
+        attention=network.attends,
+        exact=not network.attends and recipe.network.normalisation == "last",
+        units=recipe.data.units,
+        accuracy=accuracy,
+        provenance=Provenance(
+            data_sha256=table.sha256,
+            rows=table.rows,
+            series=len(table.series),
+            split=parts.borders,
+            seed=recipe.fit.seed,
+            recipe=_portable(recipe).describe(),
+            versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+            parity_error=0.0,  # measured, and written, by the export
+            created=datetime.now(UTC).replace(microsecond=0),
+        ),
+    )
+
+
+def _portable(recipe: Recipe) -> Recipe:
+    """Name the source without its folder: a card must not tell of the machine it was made on."""
+    source = recipe.data.source
+    name = source if source.startswith("statsmodels:") else Path(source).name
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": name})})
