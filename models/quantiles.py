@@ -1,0 +1,26 @@
+"""The mean of a forecast given by quantiles; numpy and nothing else."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def mean_weights(levels: Sequence[float]) -> NDArray[np.float64]:
+    """
+    Return the weight of each quantile in the mean, (quantiles,), summing to one.
+
+    The mean of a distribution is the integral of its quantile function over (0, 1).  Ours is
+    linear between the levels and flat beyond the first and the last, so the weight of level i
+    is half the distance between its neighbours, and the outer levels get their tail as well.
+    """
+    return _weights(tuple(levels))
+
+
+@lru_cache(maxsize=256)
+def _weights(levels: tuple[float, ...]) -> NDArray[np.float64]:
+    edges = np.concatenate(([0.0], (np.array(levels[1:]) + np.array(levels[:-1])) / 2, [1.0]))
+    weights = np.diff(edges)
+    weights.setflags(write=False)
+    return weights

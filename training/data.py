@@ -1,0 +1,158 @@
+"""From a long table to regular series of numbers; cuts no windows and scales nothing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from training.errors import DataError
+from training.grid import regular
+from training.recipe import DataRecipe
+from training.sources import ROW, Frame, read
+
+ID, TIME = "__id__", "__time__"
+_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series on its regular grid of times."""
+
+    id: str
+    times: NDArray[np.datetime64]  # (time,) microseconds, UTC
+    values: NDArray[np.float32]  # (time, columns); NaN is a missing value
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All series of one source, columns in the order of the model's features."""
+
+    source: str
+    sha256: str
+    rows: int
+    series: tuple[Series, ...]
+    columns: tuple[str, ...]
+    missing: bool  # whether a value is NaN
+
+
+def read_table(recipe: DataRecipe) -> Table:
+    """
+    Read, check and order a table: one row per series and time, in any order.
+
+    Raises DataError naming file, row and column.  An empty cell is a missing value; a missing
+    row is a gap, and filled only if the recipe says how.
+    """
+    frame = read(recipe.source)
+    named = (recipe.id,) if recipe.id else ()
+    frame.require((recipe.time, *named, *recipe.columns))
+    rows = _typed(frame, recipe)
+    series = tuple(
+        _series(str(name), part, frame.source, recipe)
+        for (name,), part in rows.group_by(ID, maintain_order=True)
+    )
+    if not series:
+        raise DataError(frame.source, "the table has no rows", advice="Give at least one series.")
+    for number, column in enumerate(recipe.targets):
+        _refuse_constant(series, number, column, frame.source)
+    missing = any(bool(np.isnan(one.values).any()) for one in series)
+    return Table(frame.source, frame.sha256, len(rows), series, recipe.columns, missing)
+
+
+def _typed(frame: Frame, recipe: DataRecipe) -> pl.DataFrame:
+    """Return ROW, ID, TIME and the value columns, sorted by id and time."""
+    identity = pl.col(recipe.id).cast(pl.String) if recipe.id else pl.lit("")
+    rows = frame.rows.select(
+        pl.col(ROW),
+        identity.alias(ID),
+        _times(frame, recipe.time).alias(TIME),
+        *(_numbers(frame, column) for column in recipe.columns),
+    )
+    if (without := rows.filter(pl.col(ID).is_null())).height:
+        raise DataError(
+            frame.source,
+            "the row names no series",
+            row=without[ROW][0],
+            column=recipe.id,
+            advice="Fill the column, or drop the row.",
+        )
+    return rows.sort(ID, TIME, maintain_order=True)
+
+
+def _times(frame: Frame, column: str) -> pl.Series:
+    values = frame.rows[column]
+    if values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime):
+        if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone:
+            values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        parsed = values.cast(pl.Datetime("us"))
+    else:
+        parsed = _parse_times(values.cast(pl.String).str.strip_chars())
+    if parsed.null_count():
+        bad = int(parsed.is_null().arg_max() or 0)
+        raise DataError(
+            frame.source,
+            f"{str(values[bad])[:40]!r} is not a time",
+            row=frame.rows[ROW][bad],
+            column=column,
+            advice="Write times as ISO 8601, such as 2026-11-23 or 2026-11-23T08:00:00Z.",
+        )
+    return parsed
+
+
+def _parse_times(texts: pl.Series) -> pl.Series:
+    zoned = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us")
+    parsed = zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    for form in _FORMATS:
+        if not parsed.null_count():
+            return parsed
+        other = texts.str.to_datetime(form, strict=False, time_unit="us")
+        parsed = parsed.zip_with(parsed.is_not_null(), other)
+    dates = texts.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    return parsed.zip_with(parsed.is_not_null(), dates)
+
+
+def _numbers(frame: Frame, column: str) -> pl.Series:
+    values = frame.rows[column]
+    if values.dtype == pl.String:
+        texts = values.str.strip_chars()
+        empty = texts.is_null() | texts.str.to_lowercase().is_in(["", "na", "nan", "null"])
+        numbers = texts.cast(pl.Float64, strict=False)
+    else:
+        empty = values.is_null()
+        numbers = values.cast(pl.Float64, strict=False)
+        empty = empty | numbers.is_nan().fill_null(value=False)
+    wrong = ~empty & (
+        numbers.is_null() | ~numbers.cast(pl.Float32).is_finite().fill_null(value=False)
+    )
+    if wrong.any():
+        bad = int(wrong.arg_max() or 0)
+        raise DataError(
+            frame.source,
+            f"{str(values[bad])[:40]!r} is not a number that float32 can hold",
+            row=frame.rows[ROW][bad],
+            column=column,
+            advice="Write a number, or leave the cell empty where the value is missing.",
+        )
+    return numbers.set(empty, None).cast(pl.Float32).alias(column)
+
+
+def _series(name: str, rows: pl.DataFrame, source: str, recipe: DataRecipe) -> Series:
+    values = np.stack([rows[column].to_numpy() for column in recipe.columns], axis=1)
+    times, values = regular(
+        rows[TIME].to_numpy(), values.astype(np.float32), rows[ROW].to_numpy(), source, recipe
+    )
+    return Series(name, times, values)
+
+
+def _refuse_constant(series: tuple[Series, ...], number: int, column: str, source: str) -> None:
+    lowest = min(np.nanmin(one.values[:, number], initial=np.inf) for one in series)
+    highest = max(np.nanmax(one.values[:, number], initial=-np.inf) for one in series)
+    if lowest > highest:
+        raise DataError(source, "the target has no values", column=column, advice="Fill it in.")
+    if lowest == highest:
+        raise DataError(
+            source,
+            f"the target is {lowest:g} in every row, so there is nothing to learn",
+            column=column,
+            advice="Choose another target, or leave this one out.",
+        )

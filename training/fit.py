@@ -1,0 +1,273 @@
+"""The loop: Lightning runs it, this file says what a step, an epoch and the best weights are."""
+
+import contextlib
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from training.errors import TrainingError
+from training.networks.forecaster import Forecaster
+from training.recipe import FitRecipe, Recipe
+
+_MONITOR = "validation_loss"
+_LAST = "last.ckpt"
+_SHORTENED = 1 / 3  # share of the training batches whose rows get shorter lengths
+_WARM_UP = 0.05  # share of the steps in which the rate rises
+
+
+class Batch(Protocol):
+    """What a network is shown, and what came after it."""
+
+    @property
+    def sequences(self) -> NDArray[np.float32]: ...  # (batch, time, columns), 0 where padded
+    @property
+    def lengths(self) -> NDArray[np.int64]: ...  # (batch,)
+    @property
+    def future(self) -> NDArray[np.float32]: ...  # (batch, horizon, known)
+    @property
+    def actuals(self) -> NDArray[np.float32]: ...  # (batch, horizon, targets)
+
+
+class Windows(Protocol):
+    """The windows of one part of the data, as training.windows has them."""
+
+    def __len__(self) -> int: ...
+    def available(self, rows: NDArray[np.int64]) -> NDArray[np.int64]: ...
+    def batch(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Batch: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a run has come to."""
+
+    network: Forecaster  # with its best weights, on the CPU, in eval mode
+    epochs: int
+    validation_loss: float  # of the best epoch, in standardised units
+    seconds: float
+
+
+def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
+    network: Forecaster,
+    train: Windows,
+    validation: Windows,
+    recipe: Recipe,
+    *,
+    checkpoints: Path,
+    resume: bool = False,
+    progress: bool = True,
+) -> Fitted:
+    """
+    Train until the validation loss has not improved for ``patience`` epochs.
+
+    The same recipe, data and initial weights give the same weights again.  ``checkpoints``
+    gets ``best.ckpt`` and ``last.ckpt``; with ``resume`` a run goes on after its last whole
+    epoch, as if it had never stopped.  Raise TrainingError when no epoch had a finite loss.
+    """
+    started = time.monotonic()
+    best = ModelCheckpoint(
+        checkpoints,
+        filename="best",
+        monitor=_MONITOR,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    last = checkpoints / _LAST
+    with _quiet():
+        lightning.seed_everything(recipe.fit.seed, workers=True, verbose=False)
+        batches = Batches(train, recipe)
+        module = Module(network, batches, recipe)
+        trainer = _trainer(recipe.fit, [best, *_callbacks(recipe.fit, progress=progress)])
+        trainer.fit(
+            module,
+            DataLoader(batches, batch_size=None),
+            DataLoader(Batches(validation, recipe, training=False), batch_size=None),
+            ckpt_path=last if resume and last.is_file() else None,
+        )
+    loss = best.best_model_score
+    if loss is None or not math.isfinite(loss):
+        raise TrainingError(
+            "The validation loss was never finite.\n  Lower learning_rate or clip_norm."
+        )
+    saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(saved["state_dict"])
+    return Fitted(
+        network.cpu().eval(), trainer.current_epoch, float(loss), time.monotonic() - started
+    )
+
+
+class Batches(Dataset[tuple[Tensor, ...]]):
+    """
+    The batches of the epoch ``epoch``, each drawn anew from (seed, epoch) alone.
+
+    Each is (sequences, lengths, future, actuals).  In a third of those for training the rows
+    get random shorter lengths, so that the network learns to answer short rows as well.
+    """
+
+    def __init__(self, windows: Windows, recipe: Recipe, *, training: bool = True) -> None:
+        self.windows = windows
+        self.shortest = recipe.lengths[0]
+        self.training = training
+        self.size = recipe.fit.batch_size
+        self.seed = recipe.fit.seed
+        limit = recipe.fit.windows_per_epoch if training else None
+        self.count = min(len(windows), limit or len(windows))
+        self.start(0)
+
+    def start(self, epoch: int) -> None:
+        """Shuffle for this epoch."""
+        self.epoch = epoch
+        self.rows = np.arange(len(self.windows))
+        if self.training:
+            self.rows = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
+
+    def __len__(self) -> int:
+        return math.ceil(self.count / self.size)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rows = self.rows[index * self.size : min((index + 1) * self.size, self.count)]
+        lengths = self.windows.available(rows)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        if self.training and rng.random() < _SHORTENED:
+            lengths = rng.integers(np.minimum(self.shortest, lengths), lengths, endpoint=True)
+        batch = self.windows.batch(rows, lengths)
+        arrays = batch.sequences, batch.lengths, batch.future, batch.actuals
+        return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+
+
+class Module(lightning.LightningModule):
+    """A network among its loss, its optimiser and its clipping."""
+
+    def __init__(self, network: Forecaster, batches: Batches, recipe: Recipe) -> None:
+        super().__init__()
+        self.network = network
+        self.batches = batches
+        self.recipe = recipe.fit
+        self.known = bool(recipe.data.known)
+
+    def on_train_epoch_start(self) -> None:
+        self.batches.start(self.current_epoch)
+        torch.manual_seed(self.recipe.seed + self.current_epoch)  # dropout, alike after a resume
+
+    def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
+        loss = self._loss(batch)
+        self.log(
+            "loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch[0])
+        )
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, ...], _: int) -> None:
+        observed = int((~batch[3].isnan()).sum())
+        self.log(_MONITOR, self._loss(batch), prog_bar=True, batch_size=observed, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 -- Lightning's own union
+        """Return AdamW under a short warm-up and a cosine to zero over all epochs."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(), self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        warm_up = max(1, round(_WARM_UP * total))
+
+        def rate(step: int) -> float:
+            cosine = 0.5 * (1 + math.cos(math.pi * min(step / total, 1)))
+            return min(1.0, (step + 1) / warm_up) * cosine
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip each gradient by value, then all by their norm; Lightning alone does only one."""
+        del optimizer, gradient_clip_val, gradient_clip_algorithm
+        if self.recipe.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.parameters(), self.recipe.clip_value)
+        if self.recipe.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), self.recipe.clip_norm)
+
+    def _loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        sequences, lengths, future, actuals = batch
+        return self.network.loss(sequences, lengths, future if self.known else None, actuals)
+
+
+class _Lines(Callback):
+    """One line an epoch, for logs and pipes."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            figures = {name: f"{value:.4f}" for name, value in trainer.callback_metrics.items()}
+            line = "  ".join(f"{name} {figure}" for name, figure in figures.items())
+            sys.stderr.write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {line}\n")
+
+
+def _callbacks(recipe: FitRecipe, *, progress: bool) -> list[Callback]:
+    callbacks: list[Callback] = [EarlyStopping(_MONITOR, patience=recipe.patience)]
+    if progress and sys.stderr.isatty():
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+    elif progress:
+        callbacks.append(_Lines())
+    return callbacks
+
+
+def _trainer(recipe: FitRecipe, callbacks: list[Callback]) -> lightning.Trainer:
+    return lightning.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        precision=_precision(recipe),
+        max_epochs=recipe.epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(each, RichProgressBar) for each in callbacks),
+        num_sanity_val_steps=0,
+    )
+
+
+def _precision(recipe: FitRecipe) -> Any:  # noqa: ANN401 -- Lightning's own union of literals
+    if recipe.precision != "auto":
+        return recipe.precision
+    if recipe.accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "16-mixed"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop Lightning's announcements and its advice that does not fit these loaders."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for advice in (
+            ".*does not have many workers.*",  # batches are slices of arrays: workers only copy
+            ".*Checkpoint directory .* exists and is not empty.*",  # its files are replaced
+            ".*GPU available but not used.*",
+            ".*smaller than the logging interval.*",
+            ".*treespec, LeafSpec.*is deprecated.*",  # between Lightning and torch
+        ):
+            warnings.filterwarnings("ignore", message=advice)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

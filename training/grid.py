@@ -1,0 +1,121 @@
+"""Hold the times of one series against the frequency, and fill gaps when asked; reads no files."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.frequency import Frequency
+from training.errors import DataError
+from training.recipe import DataRecipe
+
+Times = NDArray[np.datetime64]
+Values = NDArray[np.float32]
+
+
+def regular(
+    times: Times, values: Values, rows: NDArray[np.uint32], source: str, recipe: DataRecipe
+) -> tuple[Times, Values]:
+    """
+    Return sorted times (time,) and values (time, columns) without a gap.
+
+    Raises DataError for a time that comes twice, lies off the grid or, unless the recipe fills
+    gaps, is missing.
+    """
+    frequency = Frequency.parse(recipe.frequency)
+    _refuse_twice(times, rows, source, recipe)
+    steps = _steps(times, frequency)
+    off = steps < 0
+    if off.any():
+        bad = int(off.argmax())
+        raise DataError(
+            source,
+            f"{times[bad]!s:.19} is not a whole number of {frequency} steps after {times[0]!s:.19}",
+            row=int(rows[bad]),
+            column=recipe.time,
+            advice="Give the frequency the table really has, or resample the table to it.",
+        )
+    if len(steps) == steps[-1] + 1:
+        return times, values
+    if recipe.fill == "none":
+        _refuse_gap(times, steps, rows, source, recipe)
+    return _fill(times, values, steps, frequency, recipe.fill)
+
+
+def _refuse_twice(times: Times, rows: NDArray[np.uint32], source: str, recipe: DataRecipe) -> None:
+    twice = np.diff(times) == np.timedelta64(0)
+    if twice.any():
+        bad = int(twice.argmax()) + 1
+        advice = "Keep one row for each time" + (
+            " of a series." if recipe.id else ", or name the series' column with --id (id = ...)."
+        )
+        raise DataError(
+            source,
+            f"{times[bad]!s:.19} comes twice, first in row {rows[bad - 1]}",
+            row=int(rows[bad]),
+            column=recipe.time,
+            advice=advice,
+        )
+
+
+def _refuse_gap(
+    times: Times,
+    steps: NDArray[np.int64],
+    rows: NDArray[np.uint32],
+    source: str,
+    recipe: DataRecipe,
+) -> None:
+    before = int((np.diff(steps) > 1).argmax())
+    missing = int(steps[before + 1] - steps[before] - 1)
+    total = int(steps[-1] + 1 - len(steps))
+    raise DataError(
+        source,
+        f"{missing} rows are missing between {times[before]!s:.19} and {times[before + 1]!s:.19} "
+        f"({total} in all)",
+        row=int(rows[before + 1]),
+        column=recipe.time,
+        advice="Fill gaps on purpose with --fill missing, previous or linear (fill = ...).",
+    )
+
+
+def _steps(times: Times, frequency: Frequency) -> NDArray[np.int64]:
+    """Number each time in steps from the first; -1 where it lies off the grid."""
+    if frequency.fixed is not None:
+        size = np.timedelta64(int(frequency.fixed.total_seconds()), "s")
+        distance = times - times[0]
+        whole = (distance % size) == np.timedelta64(0)
+        return np.where(whole, distance // size, -1)
+    last = (times[-1] - times[0]).astype("timedelta64[D]").astype(int) // 28 + 1
+    grid = _grid(times[0], int(last), frequency)
+    place = np.searchsorted(grid, times).clip(max=len(grid) - 1)
+    return np.where(grid[place] == times, place, -1)
+
+
+def _grid(first: np.datetime64, steps: int, frequency: Frequency) -> Times:
+    start: datetime = first.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    if frequency.unit == "me":
+        start = frequency.step(start, 0)
+    times = [frequency.step(start, step).replace(tzinfo=None) for step in range(steps + 1)]
+    return np.array(times, dtype="datetime64[us]")
+
+
+def _fill(
+    times: Times, values: Values, steps: NDArray[np.int64], frequency: Frequency, how: str
+) -> tuple[Times, Values]:
+    count = int(steps[-1]) + 1
+    if frequency.fixed is not None:
+        size = np.timedelta64(int(frequency.fixed.total_seconds()), "s")
+        full_times = times[0] + np.arange(count) * size
+    else:
+        full_times = _grid(times[0], count, frequency)[:count]
+    full = np.full((count, values.shape[1]), np.nan, dtype=np.float32)
+    full[steps] = values
+    inserted = np.ones(count, dtype=bool)
+    inserted[steps] = False
+    if how == "previous":
+        source = np.maximum.accumulate(np.where(inserted, 0, np.arange(count)))
+        full[inserted] = full[source[inserted]]
+    elif how == "linear":
+        for column in full.T:
+            column[inserted] = np.interp(np.flatnonzero(inserted), steps, column[steps])
+    return full_times, full

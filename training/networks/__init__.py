@@ -1,0 +1,29 @@
+"""One family of networks per file, and the one place that builds a recipe's network."""
+
+from training.networks.attention import SelfAttention
+from training.networks.forecaster import Forecaster
+from training.networks.heads import QuantileHead
+from training.networks.normalise import Normaliser, Scaling
+from training.networks.recurrent import Recurrent
+from training.recipe import NetworkRecipe, Recipe
+
+
+def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecaster:
+    """Build the untrained network of a recipe; ``missing`` where the data has gaps as NaN."""
+    network, data = recipe.network, recipe.data
+    targets, known = len(data.targets), len(data.known)
+    normaliser = Normaliser(scaling, targets, known, kind=network.normalisation, missing=missing)
+    return Forecaster(
+        normaliser,
+        _reader(network, normaliser.channels),
+        QuantileHead(network.hidden, recipe.horizon, targets, recipe.quantiles, known),
+        quantiles=recipe.quantiles,
+        linear_steps=network.linear_steps,
+    )
+
+
+def _reader(network: NetworkRecipe, channels: int) -> Recurrent | SelfAttention:
+    size = channels, network.hidden, network.layers
+    if network.kind == "attention":
+        return SelfAttention(*size, heads=network.heads, dropout=network.dropout)
+    return Recurrent(network.kind, *size, dropout=network.dropout)

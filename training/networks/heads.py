@@ -1,0 +1,72 @@
+"""From a state to quantiles of every step at once, and the loss that makes them quantiles."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_WIDTH = 16  # of a step's own state, where covariates known ahead join it
+
+
+class QuantileHead(nn.Module):
+    """
+    Direct multi-step quantiles that never cross.
+
+    The median is free; each level beyond it adds a positive gap.  The gap uses no exp and no
+    log: runtimes compute those differently in a vector and in what is left over of one, which
+    would let the batch size show in the last bit.
+    """
+
+    def __init__(
+        self, hidden: int, horizon: int, targets: int, quantiles: Sequence[float], known: int
+    ) -> None:
+        super().__init__()
+        self.shape = (horizon, targets, len(quantiles))
+        self.median = min(range(len(quantiles)), key=lambda level: abs(quantiles[level] - 0.5))
+        per_step = targets * len(quantiles)
+        if known:
+            self.steps = nn.Linear(hidden, horizon * _WIDTH)
+            self.mix = nn.Linear(_WIDTH + known, 2 * _WIDTH)
+            self.out = nn.Linear(2 * _WIDTH, per_step)
+        else:
+            self.out = nn.Linear(hidden, horizon * per_step)
+
+    def forward(self, state: Tensor, future: Tensor | None) -> Tensor:
+        """
+        Return normalised (batch, horizon, targets, quantiles), levels increasing.
+
+        ``state`` is (batch, hidden); ``future`` is (batch, horizon, known), standardised, and
+        None exactly where the head was built without known covariates.
+        """
+        if future is None:
+            raw = self.out(state)
+        else:
+            steps = self.steps(state).unflatten(1, (self.shape[0], _WIDTH))
+            raw = self.out(functional.relu(self.mix(torch.cat([steps, future], dim=-1))))
+        return self._order(raw.reshape(-1, *self.shape))
+
+    def _order(self, raw: Tensor) -> Tensor:
+        middle = raw[..., self.median : self.median + 1]
+        below = positive(raw[..., : self.median].flip(-1)).cumsum(-1).flip(-1)
+        above = positive(raw[..., self.median + 1 :]).cumsum(-1)
+        return torch.cat([middle - below, middle, middle + above], dim=-1)
+
+
+def positive(x: Tensor) -> Tensor:
+    """Map to above zero, smoothly and increasingly: 1 + x above zero, 1 / (1 - x) below."""
+    return functional.relu(x) + 1 / (1 - x.clamp(max=0.0))
+
+
+def pinball(levels: Tensor, predictions: Tensor, actuals: Tensor) -> Tensor:
+    """
+    Return the mean quantile loss (Koenker and Bassett, 1978), in the units it is given.
+
+    ``levels`` is (quantiles,), ``predictions`` (batch, horizon, targets, quantiles) and
+    ``actuals`` (batch, horizon, targets), where NaN is skipped.  Without any actual it is 0.
+    """
+    observed = ~actuals.isnan()
+    error = (torch.where(observed, actuals, 0.0)[..., None] - predictions).float()
+    losses = torch.maximum(levels * error, (levels - 1) * error)
+    kept = torch.where(observed[..., None], losses, 0.0)
+    return kept.sum() / (observed.sum() * len(levels)).clamp(min=1)

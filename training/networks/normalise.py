@@ -1,0 +1,151 @@
+"""Scaling and masks, inside the graph: padding, gaps, units; it knows no network."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+_EPSILON = 1e-5  # of RevIN: keeps a flat row's deviation above zero
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """One mean and one scale per column, learnt from the training part alone."""
+
+    mean: NDArray[np.float32]  # (columns,)
+    scale: NDArray[np.float32]  # (columns,)
+
+    @classmethod
+    def learn(cls, values: NDArray[np.floating]) -> Self:
+        """
+        Return the mean and the population deviation of each column of (rows, columns).
+
+        NaN is skipped.  A column that does not vary has the scale 1, one never observed the
+        mean 0 as well.
+        """
+        table = values.astype(np.float64)
+        observed = ~np.isnan(table)
+        count = np.maximum(observed.sum(axis=0), 1)
+        mean = np.where(observed, table, 0.0).sum(axis=0) / count
+        scale = np.sqrt(np.where(observed, (table - mean) ** 2, 0.0).sum(axis=0) / count)
+        varies = scale > np.finfo(np.float32).eps * np.abs(mean)
+        return cls(mean.astype(np.float32), np.where(varies, scale, 1.0).astype(np.float32))
+
+
+class Normalised(NamedTuple):
+    """A batch as the networks see it, and what leads back from it."""
+
+    inputs: Tensor  # (batch, time, channels), 0 where padded or missing
+    targets: Tensor  # (batch, time, targets), likewise
+    shift: Tensor  # (batch, 1, targets), in standardised units
+    spread: Tensor | None  # (batch, 1, targets), in standardised units; None: 1
+
+
+def valid_steps(sequences: Tensor, lengths: Tensor) -> Tensor:
+    """Return (batch, time), true before each row's length."""
+    steps = torch.arange(sequences.shape[1], device=sequences.device)
+    return steps[None] < lengths[:, None]
+
+
+def gather_steps(sequences: Tensor, steps: Tensor) -> Tensor:
+    """Return (batch, n, columns): of (batch, time, columns) the steps (batch, n)."""
+    return sequences.gather(1, steps[..., None].expand(-1, -1, sequences.shape[-1]))
+
+
+class Normaliser(nn.Module):
+    """
+    Standardise all columns, then shift each row's targets to where the row itself lies.
+
+    "last" subtracts the last observed value; "reversible" subtracts the row's mean and divides
+    by its deviation (RevIN, Kim et al., ICLR 2022, without the learnt affine map).  A row in
+    which a target was never observed keeps the global mean and scale.  No answer depends on
+    the padding, in any bit: row statistics are gathered or summed from left to right.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        scaling: Scaling,
+        targets: int,
+        known: int,
+        *,
+        kind: Literal["last", "reversible"],
+        missing: bool,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(scaling.mean.copy()))
+        self.register_buffer("scale", torch.from_numpy(scaling.scale.copy()))
+        self.targets = targets
+        self.known = known
+        self.kind = kind
+        self.missing = missing
+        self.channels = len(scaling.mean) * (2 if missing else 1)
+
+    def forward(self, sequences: Tensor, lengths: Tensor) -> Normalised:
+        """Take (batch, time, columns) in the data's units; NaN is a missing value."""
+        valid = valid_steps(sequences, lengths)[..., None]  # (batch, time, 1)
+        observed = valid & ~sequences.isnan() if self.missing else valid.expand_as(sequences)
+        # Replaced before any arithmetic: NaN times zero is NaN.
+        values = (torch.where(observed, sequences, self.mean) - self.mean) / self.scale
+        seen = observed[..., : self.targets]
+        targets = values[..., : self.targets]
+        shift, spread = self._row(targets, seen, lengths)
+        targets = torch.where(seen, targets - shift, 0.0)
+        if spread is not None:
+            targets = targets / spread
+        inputs = [targets, values[..., self.targets :]]
+        if self.missing:
+            inputs.append(observed.to(values.dtype))
+        return Normalised(torch.cat(inputs, dim=-1), targets, shift, spread)
+
+    def standardise_future(self, future: Tensor) -> Tensor:
+        """Standardise (batch, horizon, known); a missing value becomes the mean."""
+        mean, scale = self.mean[-self.known :], self.scale[-self.known :]
+        if self.missing:
+            future = torch.where(future.isnan(), mean, future)
+        return (future - mean) / scale
+
+    def standardise_targets(self, actuals: Tensor) -> Tensor:
+        """Standardise (batch, horizon, targets), NaN staying NaN."""
+        return (actuals - self.mean[: self.targets]) / self.scale[: self.targets]
+
+    def lift(self, predictions: Tensor, batch: Normalised) -> Tensor:
+        """Take (batch, horizon, targets, quantiles) back to standardised units."""
+        if batch.spread is not None:
+            predictions = predictions * batch.spread[..., None]
+        return predictions + batch.shift[..., None]
+
+    def restore(self, predictions: Tensor) -> Tensor:
+        """Take standardised (batch, horizon, targets, quantiles) back to the data's units."""
+        mean, scale = self.mean[: self.targets, None], self.scale[: self.targets, None]
+        return predictions * scale + mean
+
+    def _row(self, values: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.kind == "reversible":
+            return _moments(values, seen, lengths)
+        if not self.missing:
+            return gather_steps(values, lengths[:, None] - 1), None
+        return _last_observed(values, seen), None
+
+
+def _last_observed(values: Tensor, seen: Tensor) -> Tensor:
+    ordinal = torch.arange(1, values.shape[1] + 1, device=values.device)[:, None]
+    last = torch.where(seen, ordinal, 0).amax(dim=1, keepdim=True)  # (batch, 1, targets)
+    found = values.gather(1, (last - 1).clamp(min=0))
+    return torch.where(last > 0, found, 0.0)
+
+
+def _moments(values: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    # Running sums read at length-1, not sums: what follows a row cannot change their rounding.
+    end = lengths[:, None] - 1
+    count = gather_steps(seen.to(values.dtype).cumsum(1), end)
+    divisor = count.clamp(min=1.0)
+    mean = gather_steps(values.cumsum(1), end) / divisor
+    centred = torch.where(seen, values - mean, 0.0)
+    variance = gather_steps((centred * centred).cumsum(1), end) / divisor
+    return mean, torch.where(count > 0, (variance + _EPSILON).sqrt(), 1.0)

@@ -1,0 +1,77 @@
+"""LSTM and GRU: read a row from left to right and keep the last valid state; no head."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from training.networks.normalise import gather_steps
+
+# Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
+_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+
+
+class Recurrent(nn.Module):
+    """
+    A stack of nn.LSTM or nn.GRU that is exported as native nodes with ``sequence_lens``.
+
+    Trained, padding is passed over by reading the state at length-1; exported, the nodes stop
+    at each row's length themselves, so that a padded row equals the row alone bit for bit.
+    """
+
+    attends = False
+
+    def __init__(
+        self, kind: Literal["lstm", "gru"], inputs: int, hidden: int, layers: int, dropout: float
+    ) -> None:
+        super().__init__()
+        between = dropout if layers > 1 else 0.0  # torch warns of a dropout that never acts
+        cell = nn.LSTM if kind == "lstm" else nn.GRU
+        self.kind = kind
+        self.rnn = cell(inputs, hidden, layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
+        """Return the state (batch, hidden) after the last valid step of (batch, time, inputs)."""
+        if torch.compiler.is_exporting():
+            return self._native(inputs, lengths), None
+        states, _ = self.rnn(inputs)  # (batch, time, hidden)
+        return self.dropout(gather_steps(states, lengths[:, None] - 1).squeeze(1)), None
+
+    def _native(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        steps = lengths.to(torch.int32)
+        sequence = inputs.transpose(0, 1)  # (time, batch, inputs): the only layout on CPU
+        last = sequence
+        for layer in range(self.rnn.num_layers):
+            sequence, last = self._node(layer, sequence, steps)
+        return last
+
+    def _node(self, layer: int, sequence: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        time, batch, _ = sequence.shape
+        hidden = self.rnn.hidden_size
+        attributes: dict[str, int] = {"hidden_size": hidden}
+        shapes: list[list[int]] = [[time, 1, batch, hidden], [1, batch, hidden]]
+        if self.kind == "lstm":
+            shapes.append([1, batch, hidden])
+        else:
+            attributes["linear_before_reset"] = 1  # torch applies the reset gate after U
+        outputs = torch.onnx.ops.symbolic_multi_out(
+            self.kind.upper(),
+            (sequence, *self._weights(layer), steps),
+            attributes,  # type: ignore[arg-type]  # dict is invariant
+            dtypes=[sequence.dtype] * len(shapes),
+            shapes=shapes,
+        )
+        return outputs[0].squeeze(1), outputs[1].squeeze(0)
+
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return W, R and B of ONNX, each with a leading axis for the one direction."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        w, r, wb, rb = (self._reorder(getattr(self.rnn, f"{name}_l{layer}")) for name in names)
+        return w[None], r[None], torch.cat([wb, rb])[None]
+
+    def _reorder(self, weights: Tensor) -> Tensor:
+        order = _GATES[self.kind]
+        size = len(weights) // len(order)
+        # Slices, for the exporter folds what has one output; chunk has several.
+        return torch.cat([weights[gate * size : (gate + 1) * size] for gate in order])

@@ -1,0 +1,96 @@
+"""Read a table into polars with a row number per line; knows nothing of series or time."""
+
+import difflib
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from training.errors import DataError
+
+ROW = "__row__"  # as a person counts in the file
+SHIPPED = "statsmodels:"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A table as it was found: text columns from CSV, typed ones from Parquet."""
+
+    source: str
+    sha256: str
+    rows: pl.DataFrame  # with the column ROW
+
+    def require(self, columns: Iterable[str]) -> None:
+        """Raise DataError for a column that is not there."""
+        have = [name for name in self.rows.columns if name != ROW]
+        for column in columns:
+            if column not in have:
+                close = difflib.get_close_matches(column, have, 1)
+                hint = f"Did you mean {close[0]!r}? " if close else ""
+                raise DataError(
+                    self.source,
+                    "there is no such column",
+                    column=column,
+                    advice=f"{hint}The columns are: {', '.join(have)}.",
+                )
+
+
+def read(source: str) -> Frame:
+    """Read ``.csv``, ``.csv.gz``, ``.parquet`` or a data set that statsmodels ships."""
+    if source.startswith(SHIPPED):
+        return _shipped(source)
+    path = Path(source)
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise DataError(
+            source, f"cannot be read: {exc.strerror}", advice="Check the path."
+        ) from exc
+    parquet = path.suffix == ".parquet"
+    try:
+        rows = (
+            pl.read_parquet(io.BytesIO(content))
+            if parquet
+            else pl.read_csv(io.BytesIO(content), infer_schema=False)
+        )
+    except pl.exceptions.PolarsError as exc:
+        problem = str(exc).splitlines()[0]
+        raise DataError(
+            source,
+            f"is not a table: {problem}",
+            advice="Write it as CSV with a header line, or as Parquet.",
+        ) from exc
+    first = 1 if parquet else 2  # a CSV's header is its row 1
+    numbered = rows.with_row_index(ROW, offset=first)
+    return Frame(source, hashlib.sha256(content).hexdigest(), numbered)
+
+
+def _shipped(source: str) -> Frame:
+    from statsmodels.datasets import co2, elnino  # noqa: PLC0415  seconds to import
+
+    name = source.removeprefix(SHIPPED)
+    if name == "co2":
+        table = co2.load_pandas().data
+        rows = pl.DataFrame(
+            {"ds": [time.isoformat() for time in table.index], "co2": table["co2"].to_numpy()}
+        ).with_columns(pl.col("co2").fill_nan(None))
+    elif name == "elnino":
+        table = elnino.load_pandas().data
+        rows = pl.DataFrame(
+            [
+                {"ds": f"{int(year[0]):04}-{month:02}-01", "temperature": float(year[month])}
+                for year in table.to_numpy()
+                for month in range(1, 13)
+            ]
+        )
+    else:
+        raise DataError(
+            source,
+            "statsmodels ships no such data set here",
+            advice="Use statsmodels:co2 or statsmodels:elnino.",
+        )
+    digest = hashlib.sha256(rows.write_csv().encode()).hexdigest()
+    return Frame(source, digest, rows.with_row_index(ROW, offset=1))

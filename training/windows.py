@@ -1,0 +1,183 @@
+"""Cut series into windows by index, split by time; nothing is copied until a batch is asked for."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import Table
+from training.errors import DataError
+from training.recipe import Recipe
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows gathered side by side."""
+
+    sequences: NDArray[np.float32]  # (batch, time, columns), zeros right of each length
+    lengths: NDArray[np.int64]  # (batch,)
+    future: NDArray[np.float32]  # (batch, horizon, known)
+    actuals: NDArray[np.float32]  # (batch, horizon, targets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """
+    Some windows over one array of values: each is the index of its last observed step.
+
+    The array is shared by all parts of a split, and no window of it is ever stored.
+    """
+
+    values: NDArray[np.float32]  # (all steps of all series, columns)
+    clock: NDArray[np.datetime64]  # (all steps of all series,)
+    origins: Rows  # (windows,) last observed step
+    first: Rows  # (windows,) first step of the window's series
+    max_length: int
+    horizon: int
+    targets: int
+    known: int
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def available(self, rows: Rows) -> Rows:
+        """Return how many steps each window could read, at most ``max_length``."""
+        return np.minimum(self.origins[rows] - self.first[rows] + 1, self.max_length)
+
+    def times(self, rows: Rows) -> NDArray[np.datetime64]:
+        """Return the time of each window's first forecast step."""
+        return self.clock[self.origins[rows] + 1]
+
+    def batch(self, rows: Rows, lengths: Rows) -> Batch:
+        """Gather windows that read their last ``lengths`` steps."""
+        origins = self.origins[rows]
+        steps = np.arange(int(lengths.max()))
+        index = (origins - lengths + 1)[:, None] + steps  # (batch, time)
+        valid = steps < lengths[:, None]
+        sequences = self.values[np.where(valid, index, origins[:, None])]
+        sequences[~valid] = 0
+        ahead = self.values[origins[:, None] + 1 + np.arange(self.horizon)]
+        known = ahead[:, :, ahead.shape[2] - self.known :]
+        return Batch(sequences, lengths, known, ahead[:, :, : self.targets])
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The parts of the time line, and the last time of the first two."""
+
+    train: Windows
+    validation: Windows
+    test: Windows
+    borders: dict[str, datetime]
+
+
+def split(table: Table, recipe: Recipe) -> Split:
+    """
+    Cut the time line, the same for all series, into training, validation and test.
+
+    A window belongs to the part that holds its whole horizon; its look-back may reach over
+    the border.  Windows without any actual are left out.  Raises DataError for an empty part.
+    """
+    values = np.concatenate([series.values for series in table.series])
+    clock = np.concatenate([series.times for series in table.series])
+    origins, first = _origins(table, recipe)
+    cuts = _cuts(table, recipe)
+    starts, ends = clock[origins + 1], clock[origins + recipe.horizon]
+    seen = _with_actuals(values, origins, recipe)
+    inside = {
+        "train": ends < cuts[0],
+        "validation": (starts >= cuts[0]) & (ends < cuts[1]),
+        "test": starts >= cuts[1],
+    }
+    parts = {}
+    for part, chosen in inside.items():
+        mask = chosen & seen
+        if not mask.any():
+            raise _too_few(table, recipe, part)
+        parts[part] = Windows(
+            values,
+            clock,
+            origins[mask],
+            first[mask],
+            recipe.lengths[1],
+            recipe.horizon,
+            len(recipe.data.targets),
+            len(recipe.data.known),
+        )
+    borders = {
+        name: _utc(clock[clock < cut].max())
+        for name, cut in zip(("train", "validation"), cuts, strict=True)
+    }
+    return Split(**parts, borders=borders)
+
+
+def training_part(table: Table, borders: dict[str, datetime]) -> NDArray[np.float32]:
+    """Return the values (rows, columns) of all series up to the training part's last time."""
+    last = np.datetime64(borders["train"].replace(tzinfo=None), "us")
+    return np.concatenate([series.values[series.times <= last] for series in table.series])
+
+
+def _origins(table: Table, recipe: Recipe) -> tuple[Rows, Rows]:
+    """List the origins with enough steps before them and a whole horizon after them."""
+    shortest, offset = recipe.lengths[0], 0
+    origins, first = [], []
+    for series in table.series:
+        count = len(series.times) - recipe.horizon - shortest + 1
+        if count > 0:
+            origins.append(offset + shortest - 1 + np.arange(count))
+            first.append(np.full(count, offset))
+        offset += len(series.times)
+    if not origins:
+        raise _too_few(table, recipe, "train")
+    return np.concatenate(origins), np.concatenate(first)
+
+
+def _cuts(table: Table, recipe: Recipe) -> tuple[np.datetime64, np.datetime64]:
+    """Return the first times of validation and of test."""
+    start = min(series.times[0] for series in table.series)
+    end = max(series.times[-1] for series in table.series)
+    whole = end - start
+
+    def cut(border: float | datetime, share_after: float) -> np.datetime64:
+        if isinstance(border, datetime):
+            return np.datetime64(border.astimezone(UTC).replace(tzinfo=None), "us")
+        return np.datetime64(end - np.timedelta64(int(whole.astype(int) * share_after), "us"), "us")
+
+    validation, test = recipe.split.validation, recipe.split.test
+    last = cut(test, test if isinstance(test, float) else 0.0)
+    if isinstance(validation, float):
+        kept = (end - last).astype(int) / max(1, whole.astype(int))
+        return cut(validation, validation + kept), last
+    return cut(validation, 0.0), last
+
+
+def _with_actuals(values: NDArray[np.float32], origins: Rows, recipe: Recipe) -> NDArray[np.bool_]:
+    """Say which windows have an actual of some target, and every known covariate, ahead."""
+    known = len(recipe.data.known)
+    observed = (~np.isnan(values[:, : len(recipe.data.targets)])).any(1)
+    complete = ~np.isnan(values[:, values.shape[1] - known :]).any(1)
+    totals = np.concatenate([[0], np.cumsum(observed)])
+    blanks = np.concatenate([[0], np.cumsum(~complete)])
+    after, end = origins + 1, origins + 1 + recipe.horizon
+    return (totals[end] > totals[after]) & (blanks[end] == blanks[after])
+
+
+def _utc(time: np.datetime64) -> datetime:
+    moment: datetime = time.astype("datetime64[us]").item()
+    return moment.replace(tzinfo=UTC)
+
+
+def _too_few(table: Table, recipe: Recipe, part: str) -> DataError:
+    longest = max(len(series.times) for series in table.series)
+    needed = recipe.lengths[0] + recipe.horizon
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    return DataError(
+        table.source,
+        f"too few rows: no window fits the {names[part]} part; the longest series has {longest} "
+        f"rows, one window needs {needed} ({recipe.lengths[0]} to read, {recipe.horizon} to "
+        f"forecast), and each part needs a whole horizon",
+        advice="Shorten the horizon or min_length, widen the part under [split], or add rows.",
+    )
