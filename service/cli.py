@@ -113,3 +113,7 @@ def _missing(name: str, package: str) -> click.Command:
     # Whatever options follow belong to the command that is missing.
     settings = {"ignore_unknown_options": True, "allow_extra_args": True}
     return click.Command(name, callback=explain, context_settings=settings)
+
+
+if __name__ == "__main__":
+    main()

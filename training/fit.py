@@ -9,12 +9,11 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -22,32 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 from training.errors import TrainingError
 from training.networks.forecaster import Forecaster
 from training.recipe import FitRecipe, Recipe
+from training.windows import Windows
 
 _MONITOR = "validation_loss"
 _LAST = "last.ckpt"
 _SHORTENED = 1 / 3  # share of the training batches whose rows get shorter lengths
 _WARM_UP = 0.05  # share of the steps in which the rate rises
-
-
-class Batch(Protocol):
-    """What a network is shown, and what came after it."""
-
-    @property
-    def sequences(self) -> NDArray[np.float32]: ...  # (batch, time, columns), 0 where padded
-    @property
-    def lengths(self) -> NDArray[np.int64]: ...  # (batch,)
-    @property
-    def future(self) -> NDArray[np.float32]: ...  # (batch, horizon, known)
-    @property
-    def actuals(self) -> NDArray[np.float32]: ...  # (batch, horizon, targets)
-
-
-class Windows(Protocol):
-    """The windows of one part of the data, as training.windows has them."""
-
-    def __len__(self) -> int: ...
-    def available(self, rows: NDArray[np.int64]) -> NDArray[np.int64]: ...
-    def batch(self, rows: NDArray[np.int64], lengths: NDArray[np.int64]) -> Batch: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +141,10 @@ class Module(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.batches.start(self.current_epoch)
-        torch.manual_seed(self.recipe.seed + self.current_epoch)  # dropout, alike after a resume
+
+    def on_train_batch_start(self, _batch: tuple[Tensor, ...], _index: int) -> None:
+        # Dropout alike after a resume: a loader that starts draws from the same generator.
+        torch.manual_seed(self.recipe.seed + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
         loss = self._loss(batch)

@@ -79,7 +79,7 @@ def _refuse_gap(
 
 
 def _steps(times: Times, frequency: Frequency) -> NDArray[np.int64]:
-    """Number each time in steps from the first; -1 where it lies off the grid."""
+    """Return each time in steps from the first; -1 where it lies off the grid."""
     if frequency.fixed is not None:
         size = np.timedelta64(int(frequency.fixed.total_seconds()), "s")
         distance = times - times[0]

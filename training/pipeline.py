@@ -41,7 +41,7 @@ class Published:
     fitted: Fitted
 
 
-def train(
+def train(  # noqa: PLR0913  a run has this many choices
     recipe: Recipe,
     repository: Repository,
     *,

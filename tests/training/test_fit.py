@@ -24,7 +24,7 @@ class Window:
 
 
 class Wave:
-    """Windows of a sine, by hand; it pulls the plug after so many batches."""
+    """Windows of a sine, standing in for training.windows; pulls the plug when told."""
 
     max_length = 12
 
@@ -126,9 +126,9 @@ def test_it_stops_when_patience_is_spent_and_keeps_the_best_weights(tmp_path):
     fitted = run(tmp_path, plan)
     assert fitted.epochs < 30
     check = Batches(Wave(40), plan, training=False)
-    losses = [fitted.network.loss(*batch[:2], None, batch[3]) for batch in check]
+    losses = [fitted.network.loss(*batch[:2], None, batch[3]).item() for batch in check]
     sizes = [float(batch[3].numel()) for batch in check]
-    mean = np.average([float(loss) for loss in losses], weights=sizes)
+    mean = np.average(losses, weights=sizes)
     assert mean == pytest.approx(fitted.validation_loss, rel=1e-4)
 
 

@@ -1,0 +1,28 @@
+# syntax=docker/dockerfile:1
+# The serving image: no torch, no compiler, not root.
+#   docker build .                                              onnxruntime-gpu, runs on CPU too
+#   docker build --build-arg ONNXRUNTIME=onnxruntime .          CPU only, half the size
+
+FROM python:3.11-slim-bookworm AS build
+ARG ONNXRUNTIME=onnxruntime-gpu
+WORKDIR /src
+RUN python -m venv /opt/seqserve
+COPY pyproject.toml constraints.txt LICENSE README.md ./
+COPY models models
+COPY service service
+COPY training training
+# The CPU build has the same version and the same module; only its name differs.
+RUN sed -i "s/onnxruntime-gpu/${ONNXRUNTIME}/" pyproject.toml constraints.txt \
+    && /opt/seqserve/bin/pip install --no-cache-dir --constraint constraints.txt . \
+    && /opt/seqserve/bin/pip uninstall --yes pip setuptools
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --no-create-home seqserve
+COPY --from=build /opt/seqserve /opt/seqserve
+ENV PATH=/opt/seqserve/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
+ENTRYPOINT ["seqserve"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,180 @@
+"""The demo: train three models, serve them, forecast a batch of mixed lengths, show it."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import matplotlib as mpl
+import numpy as np
+import plotext
+from rich.console import Console
+from rich.table import Table
+
+from models.contract import ModelCard
+from models.repository import Repository
+from training.data import read_table
+from training.pipeline import train
+from training.recipe import Recipe
+from training.report import accuracy_table
+
+RECIPES = Path(__file__).parent.parent / "training/recipes"
+OUTPUT = Path("demo-output")
+START_TIMEOUT = 60  # seconds
+
+console = Console()
+
+
+def main() -> None:
+    """Run every step; a step that fails ends the demo with its error."""
+    started = time.perf_counter()
+    repository = Repository(OUTPUT / "models")
+    recipes = [Recipe.read(path) for path in sorted(RECIPES.glob("*.toml"))]
+    for recipe in recipes:
+        console.rule(f"Training {recipe.name}")
+        published = train(
+            recipe, repository, checkpoints=OUTPUT / "checkpoints", say=console.print
+        )
+        console.print(accuracy_table(published.card))
+    with _service(repository) as url:
+        forecasts = [_forecast(url, recipe) for recipe in recipes]
+        picture = _picture(forecasts)
+        seconds = time.perf_counter() - started
+        console.print(f"[bold]Done in {seconds:.0f} s.[/] Picture: {picture}. Docs: {url}/docs")
+        if _keep():
+            console.print("The service stays up; Ctrl+C ends it.")
+            _wait()
+
+
+def _keep() -> bool:
+    return os.environ.get("KEEP", "1") != "0" and sys.stdout.isatty()
+
+
+def _wait() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+
+
+@contextmanager
+def _service(repository: Repository) -> Iterator[str]:
+    """Start ``seqserve serve`` in its own process, and end it afterwards."""
+    port = _free_port()
+    url, log = f"http://127.0.0.1:{port}", OUTPUT / "service.log"
+    command = [sys.executable, "-m", "service.cli", "serve"]
+    options = ["--models", str(repository.root), "--port", str(port)]
+    console.rule("Serving")
+    with log.open("w") as stream:
+        process = subprocess.Popen([*command, *options], stderr=stream)  # noqa: S603  our own
+        try:
+            _await_ready(url, process, log)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _free_port(preferred: int = 8000) -> int:
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            chosen: int = probe.getsockname()[1]
+            return chosen
+    raise click.ClickException("There is no free port.")
+
+
+def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/ready").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise click.ClickException(f"The service did not start; see {log}.")
+
+
+def _forecast(url: str, recipe: Recipe) -> tuple[ModelCard, np.ndarray, dict[str, Any]]:
+    """Ask for forecasts from the last steps of the data, in three lengths, and print them."""
+    series = read_table(recipe.data).series[0]
+    card = ModelCard.model_validate(httpx.get(f"{url}/v1/models/{recipe.name}/card").json())
+    lengths = (card.max_length, (card.min_length + card.max_length) // 2, card.min_length)
+    body = {"sequences": [_sequence(series.times, series.values[:, 0], n) for n in lengths]}
+    answer = httpx.post(f"{url}/v1/models/{recipe.name}/predict", json=body)
+    answer.raise_for_status()
+    predictions = answer.json()["predictions"]
+    console.print(_table(card, lengths, predictions))
+    history = series.values[-card.max_length :, 0]
+    _plot(card, history, predictions[0])
+    return card, history, predictions[0]
+
+
+def _sequence(times: np.ndarray, values: np.ndarray, length: int) -> dict[str, Any]:
+    numbers = [None if np.isnan(value) else float(value) for value in values[-length:]]
+    start = f"{times[-length]!s:.19}Z"
+    return {"id": f"last {length} steps", "start": start, "values": numbers}
+
+
+def _table(card: ModelCard, lengths: Sequence[int], predictions: list[dict[str, Any]]) -> Table:
+    unit = card.units.get(card.targets[0], "")
+    table = Table(title=f"{card.name}: {card.targets[0]} ({unit})", title_justify="left")
+    table.add_column("time")
+    for length in lengths:
+        table.add_column(f"from {length} steps", justify="right")
+    for step, moment in enumerate(predictions[0]["timestamps"]):
+        cells = (_cell(prediction["quantiles"], step) for prediction in predictions)
+        table.add_row(moment[:10], *cells)
+    return table
+
+
+def _cell(quantiles: dict[str, list[float]], step: int) -> str:
+    low, middle, high = (quantiles[level][step] for level in ("0.1", "0.5", "0.9"))
+    return f"{middle:.2f}  ({low:.2f} to {high:.2f})"
+
+
+def _plot(card: ModelCard, history: np.ndarray, prediction: dict[str, Any]) -> None:
+    shown = history[-3 * card.horizon :]
+    ahead = list(range(len(shown), len(shown) + card.horizon))
+    plotext.clear_figure()
+    plotext.plot_size(min(console.width, 100), 16)
+    plotext.plot([float(value) for value in shown], label="history")
+    for level in ("0.1", "0.5", "0.9"):
+        plotext.plot(ahead, prediction["quantiles"][level], label=level)
+    plotext.theme("clear")
+    plotext.show()
+
+
+def _picture(forecasts: list[tuple[ModelCard, np.ndarray, dict[str, Any]]]) -> Path:
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415  after the backend is chosen
+
+    figure, axes = plt.subplots(len(forecasts), figsize=(9, 3 * len(forecasts)))
+    for axis, (card, history, prediction) in zip(axes, forecasts, strict=True):
+        ahead = range(len(history), len(history) + card.horizon)
+        quantiles = prediction["quantiles"]
+        axis.plot(history, color="black", linewidth=1)
+        axis.fill_between(ahead, quantiles["0.1"], quantiles["0.9"], alpha=0.3)
+        axis.plot(ahead, quantiles["0.5"])
+        axis.set_title(card.description)
+        axis.set_ylabel(card.units.get(card.targets[0], ""))
+    figure.tight_layout()
+    path = OUTPUT / "forecasts.png"
+    figure.savefig(path, dpi=120)
+    return path
+
+
+if __name__ == "__main__":
+    main()
