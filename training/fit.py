@@ -1,12 +1,12 @@
 """The loop: Lightning runs it, this file says what a step, an epoch and the best weights are."""
 
-import contextlib
 import logging
 import math
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,7 +232,7 @@ def _precision(recipe: FitRecipe) -> Any:  # noqa: ANN401 -- Lightning's own uni
     return "bf16-mixed" if native else "16-mixed"
 
 
-@contextlib.contextmanager
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Drop Lightning's announcements and its advice that does not fit these loaders."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
