@@ -142,7 +142,7 @@ def _table(card: ModelCard, lengths: Sequence[int], predictions: list[dict[str, 
 
 def _cell(quantiles: dict[str, list[float]], step: int) -> str:
     low, middle, high = (quantiles[level][step] for level in ("0.1", "0.5", "0.9"))
-    return f"{middle:.2f}  ({low:.2f} to {high:.2f})"
+    return f"{middle:.1f} ({low:.1f}..{high:.1f})"
 
 
 def _plot(card: ModelCard, history: np.ndarray, prediction: dict[str, Any]) -> None:

@@ -62,6 +62,8 @@ def train(  # noqa: PLR0913  a run has this many choices
         f"train, {len(parts.validation):,} to validate, {len(parts.test):,} held out"
     )
     scaling = Scaling.learn(training_part(table, parts.borders))
+    if recipe.network.normalisation == "last":
+        scaling = scaling.with_changes(parts.train.typical_change())
     torch.manual_seed(recipe.fit.seed)
     network = build(recipe, scaling, missing=table.missing)
     fitted = fit(

@@ -51,6 +51,21 @@ class Windows:
         """Return the time of each window's first forecast step."""
         return self.clock[self.origins[rows] + 1]
 
+    def typical_change(self) -> NDArray[np.float32]:
+        """
+        Return (targets,): the root mean square of the target's way from origin to horizon.
+
+        That is the error of repeating the last value; NaN where it was never observed.
+        """
+        last = self.values[self.origins, : self.targets]
+        squares, count = np.zeros(self.targets), np.zeros(self.targets)
+        for step in range(1, self.horizon + 1):
+            change = self.values[self.origins + step, : self.targets] - last
+            squares += np.nansum(change**2, axis=0, dtype=np.float64)
+            count += np.isfinite(change).sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(squares / count).astype(np.float32)
+
     def batch(self, rows: Rows, lengths: Rows) -> Batch:
         """Gather windows that read their last ``lengths`` steps."""
         origins = self.origins[rows]

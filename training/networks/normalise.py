@@ -1,6 +1,6 @@
 """Scaling and masks, inside the graph: padding, gaps, units; it knows no network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -33,6 +33,18 @@ class Scaling:
         scale = np.sqrt(np.where(observed, (table - mean) ** 2, 0.0).sum(axis=0) / count)
         varies = scale > np.finfo(np.float32).eps * np.abs(mean)
         return cls(mean.astype(np.float32), np.where(varies, scale, 1.0).astype(np.float32))
+
+    def with_changes(self, changes: NDArray[np.float32]) -> Self:
+        """
+        Return a scaling whose targets are measured by how far they move, (targets,).
+
+        A series that drifts varies far more as a whole than within one window; seen in units
+        of the whole, all that happens in the window would be too small to learn from.  A
+        change that is zero or unknown leaves its target's scale as it is.
+        """
+        scale = self.scale.copy()
+        scale[: len(changes)] = np.where(changes > 0, changes, scale[: len(changes)])
+        return replace(self, scale=scale)
 
 
 class Normalised(NamedTuple):
