@@ -15,6 +15,7 @@ import httpx
 import matplotlib as mpl
 import numpy as np
 import plotext
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -39,9 +40,7 @@ def main() -> None:
     recipes = [Recipe.read(path) for path in sorted(RECIPES.glob("*.toml"))]
     for recipe in recipes:
         console.rule(f"Training {recipe.name}")
-        published = train(
-            recipe, repository, checkpoints=OUTPUT / "checkpoints", say=console.print
-        )
+        published = train(recipe, repository, checkpoints=OUTPUT / "checkpoints", say=console.print)
         console.print(accuracy_table(published.card))
     with _service(repository) as url:
         forecasts = [_forecast(url, recipe) for recipe in recipes]
@@ -130,7 +129,9 @@ def _sequence(times: np.ndarray, values: np.ndarray, length: int) -> dict[str, A
 
 def _table(card: ModelCard, lengths: Sequence[int], predictions: list[dict[str, Any]]) -> Table:
     unit = card.units.get(card.targets[0], "")
-    table = Table(title=f"{card.name}: {card.targets[0]} ({unit})", title_justify="left")
+    table = Table(
+        title=f"{card.name}: {card.targets[0]} ({unit})", title_justify="left", box=box.SIMPLE_HEAD
+    )
     table.add_column("time")
     for length in lengths:
         table.add_column(f"from {length} steps", justify="right")
@@ -154,7 +155,8 @@ def _plot(card: ModelCard, history: np.ndarray, prediction: dict[str, Any]) -> N
     for level in ("0.1", "0.5", "0.9"):
         plotext.plot(ahead, prediction["quantiles"][level], label=level)
     plotext.theme("clear")
-    plotext.show()
+    drawing = plotext.build()
+    print(drawing if sys.stdout.isatty() else plotext.uncolorize(drawing))  # noqa: T201
 
 
 def _picture(forecasts: list[tuple[ModelCard, np.ndarray, dict[str, Any]]]) -> Path:

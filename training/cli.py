@@ -39,6 +39,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.pass_context
 def train(  # noqa: PLR0913  one argument an option
     ctx: click.Context,
+    /,
     recipe: Path | None,
     models: Path,
     checkpoints: Path,

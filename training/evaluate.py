@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.contract import Accuracy, TargetAccuracy
 from models.quantiles import mean_weights
 from training.baselines import seasonal_naive
-from training.recipe import Recipe
+from training.recipe import MEDIAN, Recipe
 from training.windows import Batch, Windows
 
 Forecaster = Callable[[Batch], NDArray[np.float32]]  # -> (batch, horizon, targets, quantiles)
@@ -23,10 +23,10 @@ class _Totals:
 
     sums: dict[str, Sums] = field(default_factory=dict)
 
-    def add(self, name: str, values: NDArray[np.floating]) -> None:
+    def add(self, name: str, values: NDArray[np.floating] | NDArray[np.bool_]) -> None:
         """Add values (batch, horizon, targets), NaN counting for nothing."""
-        total = np.nansum(values, axis=(0, 1), dtype=np.float64)
-        self.sums[name] = self.sums.get(name, 0.0) + total
+        total: Sums = np.nansum(values, axis=(0, 1), dtype=np.float64)
+        self.sums[name] = self.sums[name] + total if name in self.sums else total
 
 
 def measure(
@@ -59,7 +59,7 @@ def _compare(
 ) -> None:
     known = np.isfinite(actuals)
     compared = known & np.isfinite(naive)
-    error = actuals - forecast[..., levels.index(0.5)]
+    error = actuals - forecast[..., levels.index(MEDIAN)]
     mean_error = actuals - forecast @ mean_weights(levels)
     inside = (actuals >= forecast[..., 0]) & (actuals <= forecast[..., -1])
     signed = actuals[..., None] - forecast

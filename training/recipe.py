@@ -11,6 +11,8 @@ from models.contract import NAME_PATTERN
 from models.frequency import Frequency
 from training.errors import RecipeError
 
+MEDIAN = 0.5
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,7 +116,7 @@ class Recipe(_Frozen):
         columns = self.data.columns
         if len(set(columns)) != len(columns):
             raise ValueError("a column is named twice among targets, features and known")
-        if sorted(set(self.quantiles)) != list(self.quantiles) or 0.5 not in self.quantiles:
+        if sorted(set(self.quantiles)) != list(self.quantiles) or MEDIAN not in self.quantiles:
             raise ValueError("quantiles must increase and hold 0.5")
         if not all(0 < level < 1 for level in self.quantiles):
             raise ValueError("quantiles must lie between 0 and 1")

@@ -1,5 +1,6 @@
 """Say what a run found, for a terminal."""
 
+from rich import box
 from rich.table import Table
 
 from models.contract import ModelCard
@@ -12,19 +13,12 @@ def accuracy_table(card: ModelCard) -> Table:
         raise ValueError("The card holds no accuracy.")
     span = f"{accuracy.start:%Y-%m-%d} to {accuracy.end:%Y-%m-%d}"
     table = Table(
-        title=f"{card.name}: {accuracy.windows:,} windows never seen, {span}", title_justify="left"
+        title=f"{card.name}: {accuracy.windows:,} windows never seen, {span}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
     )
     table.add_column("target")
-    levels = f"{card.quantiles[0]:g}..{card.quantiles[-1]:g}"
-    for column in (
-        "MAE",
-        "naive MAE",
-        "ratio",
-        "RMSE",
-        "naive RMSE",
-        "quantile loss",
-        f"in {levels}",
-    ):
+    for column in ("MAE", "naive", "ratio", "RMSE", "naive", "quantile loss", "coverage"):
         table.add_column(column, justify="right")
     for target, found in accuracy.targets.items():
         unit = card.units.get(target)

@@ -45,7 +45,8 @@ class Windows:
 
     def available(self, rows: Rows) -> Rows:
         """Return how many steps each window could read, at most ``max_length``."""
-        return np.minimum(self.origins[rows] - self.first[rows] + 1, self.max_length)
+        steps: Rows = np.minimum(self.origins[rows] - self.first[rows] + 1, self.max_length)
+        return steps
 
     def times(self, rows: Rows) -> NDArray[np.datetime64]:
         """Return the time of each window's first forecast step."""
@@ -177,7 +178,8 @@ def _with_actuals(values: NDArray[np.float32], origins: Rows, recipe: Recipe) ->
     totals = np.concatenate([[0], np.cumsum(observed)])
     blanks = np.concatenate([[0], np.cumsum(~complete)])
     after, end = origins + 1, origins + 1 + recipe.horizon
-    return (totals[end] > totals[after]) & (blanks[end] == blanks[after])
+    seen: NDArray[np.bool_] = (totals[end] > totals[after]) & (blanks[end] == blanks[after])
+    return seen
 
 
 def _utc(time: np.datetime64) -> datetime:

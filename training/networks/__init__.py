@@ -7,6 +7,8 @@ from training.networks.normalise import Normaliser, Scaling
 from training.networks.recurrent import Recurrent
 from training.recipe import NetworkRecipe, Recipe
 
+__all__ = ["Forecaster", "Scaling", "build"]
+
 
 def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecaster:
     """Build the untrained network of a recipe; ``missing`` where the data has gaps as NaN."""

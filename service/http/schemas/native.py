@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
-from models.quantiles import mean_weights
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.contract import ModelCard
 from models.frequency import Frequency, format_time, parse_time
+from models.quantiles import mean_weights
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix
@@ -147,6 +147,8 @@ def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
     for part in first["loc"]:
         step = f"[{part}]" if isinstance(part, int) else f"{part:.64}"
         place += step if isinstance(part, int) or not place else f".{step}"
+    if first["type"] == "model_type":  # pydantic would name our class
+        return InvalidRequest(place or "the body", "expected an object")
     return InvalidRequest(place, first["msg"])
 
 
