@@ -2,6 +2,7 @@
 # The serving image: no torch, no compiler, not root.
 #   docker build .                                              onnxruntime-gpu, runs on CPU too
 #   docker build --build-arg ONNXRUNTIME=onnxruntime .          CPU only, half the size
+#   docker build --build-arg 'ONNXRUNTIME=onnxruntime-gpu[cuda,cudnn]' .   with the CUDA libraries
 
 FROM python:3.11-slim-bookworm AS build
 ARG ONNXRUNTIME=onnxruntime-gpu
@@ -11,8 +12,10 @@ COPY pyproject.toml constraints.txt LICENSE README.md ./
 COPY models models
 COPY service service
 COPY training training
-# The CPU build has the same version and the same module; only its name differs.
-RUN sed -i "s/onnxruntime-gpu/${ONNXRUNTIME}/" pyproject.toml constraints.txt \
+# The CPU build has the same version and the same module; only its name differs.  A constraint
+# takes no extras.
+RUN sed -i "s/onnxruntime-gpu/${ONNXRUNTIME}/" pyproject.toml \
+    && sed -i "s/onnxruntime-gpu/${ONNXRUNTIME%%\[*}/" constraints.txt \
     && /opt/seqserve/bin/pip install --no-cache-dir --constraint constraints.txt . \
     && /opt/seqserve/bin/pip uninstall --yes pip setuptools
 

@@ -35,7 +35,7 @@ class Fitted:
 
     network: Forecaster  # with its best weights, on the CPU, in eval mode
     epochs: int
-    validation_loss: float  # of the best epoch, in standardised units
+    validation_loss: float  # of the best epoch, in units of the scale
     seconds: float
 
 

@@ -52,27 +52,29 @@ class Forecaster(nn.Module):
         ``future`` is (batch, horizon, known) for a network with known covariates.  The second
         value is the attention (batch, time) of a network that attends, else None.
         """
-        predictions, attention = self.standardised(sequences, lengths, future)
-        return self.normaliser.restore(predictions), attention
-
-    def standardised(
-        self, sequences: Tensor, lengths: Tensor, future: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Answer as ``forward`` does, in units of the training part's deviation."""
-        batch: Normalised = self.normaliser(sequences, lengths)
-        state, attention = self.reader(batch.inputs, lengths)
-        ahead = self.normaliser.standardise_future(future) if future is not None else None
-        predictions: Tensor = self.head(state, ahead)
-        if self.skip is not None:
-            predictions = predictions + self.skip(batch.targets, lengths)[..., None]
-        return self.normaliser.lift(predictions, batch), attention
+        relative, batch, attention = self._answer(sequences, lengths, future)
+        return self.normaliser.restore(relative, batch.shift), attention
 
     def loss(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None, actuals: Tensor
     ) -> Tensor:
-        """Return the standardised pinball loss; a NaN among the actuals is skipped."""
-        predictions, _ = self.standardised(sequences, lengths, future)
-        return pinball(self.levels, predictions, self.normaliser.standardise_targets(actuals))
+        """Return the pinball loss in units of the scale; a NaN among the actuals is skipped."""
+        relative, batch, _ = self._answer(sequences, lengths, future)
+        return pinball(self.levels, relative, self.normaliser.relative(actuals, batch.shift))
+
+    def _answer(
+        self, sequences: Tensor, lengths: Tensor, future: Tensor | None
+    ) -> tuple[Tensor, Normalised, Tensor | None]:
+        """Answer relative to each row's shift, in units of the scale."""
+        batch: Normalised = self.normaliser(sequences, lengths)
+        state, attention = self.reader(batch.inputs, lengths)
+        ahead = self.normaliser.standardise_future(future) if future is not None else None
+        relative: Tensor = self.head(state, ahead)
+        if self.skip is not None:
+            relative = relative + self.skip(batch.targets, lengths)[..., None]
+        if batch.spread is not None:
+            relative = relative * batch.spread[..., None]
+        return relative, batch, attention
 
 
 class _LinearSkip(nn.Module):

@@ -52,8 +52,8 @@ class Normalised(NamedTuple):
 
     inputs: Tensor  # (batch, time, channels), 0 where padded or missing
     targets: Tensor  # (batch, time, targets), likewise
-    shift: Tensor  # (batch, 1, targets), in standardised units
-    spread: Tensor | None  # (batch, 1, targets), in standardised units; None: 1
+    shift: Tensor  # (batch, 1, targets), in the data's units
+    spread: Tensor | None  # (batch, 1, targets), in units of the scale; None: 1
 
 
 def valid_steps(sequences: Tensor, lengths: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def gather_steps(sequences: Tensor, steps: Tensor) -> Tensor:
 
 class Normaliser(nn.Module):
     """
-    Standardise all columns, then shift each row's targets to where the row itself lies.
+    Standardise the covariates, and measure each row's targets from where the row itself lies.
 
     "last" subtracts the last observed value; "reversible" subtracts the row's mean and divides
     by its deviation (RevIN, Kim et al., ICLR 2022, without the learnt affine map).  A row in
@@ -103,14 +103,17 @@ class Normaliser(nn.Module):
         valid = valid_steps(sequences, lengths)[..., None]  # (batch, time, 1)
         observed = valid & ~sequences.isnan() if self.missing else valid.expand_as(sequences)
         # Replaced before any arithmetic: NaN times zero is NaN.
-        values = (torch.where(observed, sequences, self.mean) - self.mean) / self.scale
+        values = torch.where(observed, sequences, self.mean)
         seen = observed[..., : self.targets]
-        targets = values[..., : self.targets]
-        shift, spread = self._row(targets, seen, lengths)
-        targets = torch.where(seen, targets - shift, 0.0)
+        shift, spread = self._row(values[..., : self.targets], seen, lengths)
+        # Subtracted in the data's units: two large numbers that nearly cancel must do so exactly.
+        targets = torch.where(seen, self.relative(values[..., : self.targets], shift), 0.0)
         if spread is not None:
             targets = targets / spread
-        inputs = [targets, values[..., self.targets :]]
+        others = (values[..., self.targets :] - self.mean[self.targets :]) / self.scale[
+            self.targets :
+        ]
+        inputs = [targets, others]
         if self.missing:
             inputs.append(observed.to(values.dtype))
         return Normalised(torch.cat(inputs, dim=-1), targets, shift, spread)
@@ -122,34 +125,30 @@ class Normaliser(nn.Module):
             future = torch.where(future.isnan(), mean, future)
         return (future - mean) / scale
 
-    def standardise_targets(self, actuals: Tensor) -> Tensor:
-        """Standardise (batch, horizon, targets), NaN staying NaN."""
-        return (actuals - self.mean[: self.targets]) / self.scale[: self.targets]
+    def relative(self, targets: Tensor, shift: Tensor) -> Tensor:
+        """Measure (batch, steps, targets) from the row's shift, in units of the scale."""
+        relative: Tensor = (targets - shift) / self.scale[: self.targets]
+        return relative
 
-    def lift(self, predictions: Tensor, batch: Normalised) -> Tensor:
-        """Take (batch, horizon, targets, quantiles) back to standardised units."""
-        if batch.spread is not None:
-            predictions = predictions * batch.spread[..., None]
-        return predictions + batch.shift[..., None]
-
-    def restore(self, predictions: Tensor) -> Tensor:
-        """Take standardised (batch, horizon, targets, quantiles) back to the data's units."""
-        mean, scale = self.mean[: self.targets, None], self.scale[: self.targets, None]
-        return predictions * scale + mean
+    def restore(self, relative: Tensor, shift: Tensor) -> Tensor:
+        """Take what ``relative`` gives, (batch, steps, targets, any), back to the data's units."""
+        return relative * self.scale[: self.targets, None] + shift[..., None]
 
     def _row(self, values: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.kind == "reversible":
-            return _moments(values, seen, lengths)
+            mean, scale = self.mean[: self.targets], self.scale[: self.targets]
+            centre, spread = _moments((values - mean) / scale, seen, lengths)
+            return centre * scale + mean, spread
         if not self.missing:
             return gather_steps(values, lengths[:, None] - 1), None
-        return _last_observed(values, seen), None
+        return _last_observed(values, seen, self.mean[: self.targets]), None
 
 
-def _last_observed(values: Tensor, seen: Tensor) -> Tensor:
+def _last_observed(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
     ordinal = torch.arange(1, values.shape[1] + 1, device=values.device)[:, None]
     last = torch.where(seen, ordinal, 0).amax(dim=1, keepdim=True)  # (batch, 1, targets)
     found = values.gather(1, (last - 1).clamp(min=0))
-    return torch.where(last > 0, found, 0.0)
+    return torch.where(last > 0, found, otherwise)
 
 
 def _moments(values: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
