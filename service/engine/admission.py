@@ -30,6 +30,8 @@ def _check_sequence(sequence: Array, card: ModelCard, place: str) -> None:
             place, f"expected {card.min_length} to {card.max_length} steps, got {length}"
         )
     _check_finite(sequence, place, missing_values=card.missing_values)
+    if card.missing_values and np.isnan(sequence[:, : len(card.targets)]).all():
+        raise InvalidSequence(place, "every value is missing, which leaves nothing to go on from")
 
 
 def _check_future(future: Array | None, card: ModelCard, place: str) -> None:

@@ -1,0 +1,69 @@
+"""The arrows of the house, and what must not creep in."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.repository import Repository
+from service.settings import ZOO
+
+ROOT = Path(__file__).parent.parent
+SOURCES = [
+    path
+    for folder in ("models", "service", "training", "benchmarks", "examples")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+
+def test_every_import_points_down():
+    """The contracts are in pyproject.toml; ``make test`` prints them one by one."""
+    command = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run(
+        [command], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_serving_loads_no_training_and_no_torch():
+    code = (
+        "import sys; import service.http.app, service.cli;"
+        "print([name for name in sys.modules if name.split('.')[0] in "
+        "('torch', 'training', 'onnx', 'polars', 'pandas', 'scipy')])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_says_what_it_is_and_stays_readable(path):
+    text = path.read_text()
+    assert text.startswith('"""')
+    assert text.count("\n") <= 300
+    assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
+
+
+def test_the_zoo_is_small_and_beats_seasonal_naive():
+    from service.engine.runner import Device, OnnxRunner  # noqa: PLC0415  loads the runtime
+
+    repository = Repository(ZOO)
+    kinds = set()
+    for name in repository.names():
+        entry = repository.find(name)
+        assert entry.path.stat().st_size < 300_000
+        card = OnnxRunner(entry.path, Device("cpu", "a test")).card
+        kinds.add(name.split("-")[1])
+        recipe = ROOT / "training/recipes" / f"{name}.toml"
+        assert recipe.is_file()
+        for found in card.accuracy.targets.values():
+            assert found.mae < found.seasonal_naive_mae
+    assert kinds == {"gru", "lstm", "attention"}
