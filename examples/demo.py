@@ -1,16 +1,12 @@
 """The demo: train three models, serve them, forecast a batch of mixed lengths, show it."""
 
 import os
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import httpx
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from examples.serving import serving
 from models.contract import ModelCard
 from models.repository import Repository
 from training.data import read_table
@@ -28,7 +25,6 @@ from training.report import accuracy_table
 
 RECIPES = Path(__file__).parent.parent / "training/recipes"
 OUTPUT = Path("demo-output")
-START_TIMEOUT = 60  # seconds
 
 console = Console()
 
@@ -42,7 +38,10 @@ def main() -> None:
         console.rule(f"Training {recipe.name}")
         published = train(recipe, repository, checkpoints=OUTPUT / "checkpoints", say=console.print)
         console.print(accuracy_table(published.card))
-    with _service(repository) as url:
+    console.rule("Serving")
+    options = ("--models", str(repository.root))
+    with serving(OUTPUT / "service.log", *options, port=8000) as service:
+        url = service.url
         forecasts = [_forecast(url, recipe) for recipe in recipes]
         picture = _picture(forecasts)
         seconds = time.perf_counter() - started
@@ -62,48 +61,6 @@ def _wait() -> None:
             time.sleep(3600)
     except KeyboardInterrupt:
         console.print("Stopping.")
-
-
-@contextmanager
-def _service(repository: Repository) -> Iterator[str]:
-    """Start ``seqserve serve`` in its own process, and end it afterwards."""
-    port = _free_port()
-    url, log = f"http://127.0.0.1:{port}", OUTPUT / "service.log"
-    command = [sys.executable, "-m", "service.cli", "serve"]
-    options = ["--models", str(repository.root), "--port", str(port)]
-    console.rule("Serving")
-    with log.open("w") as stream:
-        process = subprocess.Popen([*command, *options], stderr=stream)  # noqa: S603  our own
-        try:
-            _await_ready(url, process, log)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _free_port(preferred: int = 8000) -> int:
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            chosen: int = probe.getsockname()[1]
-            return chosen
-    raise click.ClickException("There is no free port.")
-
-
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise click.ClickException(f"The service did not start; see {log}.")
 
 
 def _forecast(url: str, recipe: Recipe) -> tuple[ModelCard, np.ndarray, dict[str, Any]]:

@@ -6,60 +6,21 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
+from examples.serving import serving
 from service.settings import ZOO
-
-START = 60  # seconds
-
-
-def weeks(length: int, start: float = 340.0) -> list[float]:
-    return [start + 0.03 * step + (step * 7 % 13) / 5 for step in range(length)]
-
-
-@contextmanager
-def served(folder: Path, *options: str, **environment: str) -> Iterator[tuple[str, int]]:
-    """Yield the address and the process id of a service that is ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = folder / "service.log"
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *options]
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, env=os.environ | environment
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        await_ready(url, process, log)
-        yield url, process.pid
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def await_ready(url: str, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/health/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError(log.read_text())
+from tests.http.inprocess import weeks
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("server"), "--provider", "cpu") as (url, _):
-        yield url
+    log = tmp_path_factory.mktemp("server") / "service.log"
+    with serving(log, "--provider", "cpu") as service:
+        yield service.url
 
 
 async def test_two_hundred_requests_at_once_get_their_own_answers(url):
@@ -92,14 +53,14 @@ def test_half_a_request_and_a_hang_up_leave_the_service_well(url):
 
 
 def test_stopping_finishes_what_was_accepted(tmp_path):
-    with served(tmp_path, "--provider", "cpu", SEQSERVE_MAX_BATCH_SIZE="1") as (url, pid):
+    log = tmp_path / "service.log"
+    small = {"SEQSERVE_MAX_BATCH_SIZE": "1"}
+    with serving(log, "--provider", "cpu", environment=small) as service:
         # One row a batch: long enough that the signal comes while most of them wait.
         body = {"sequences": [weeks(104, 300 + number) for number in range(1000)]}
-        started = None
 
         async def ask_and_stop():
-            nonlocal started
-            async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
                 work = asyncio.create_task(client.post("/v1/models/co2-gru/predict", json=body))
                 while "seqserve_batch_size_count" not in (
                     text := (await client.get("/metrics")).text
@@ -108,7 +69,7 @@ def test_stopping_finishes_what_was_accepted(tmp_path):
                     for line in text.splitlines()
                 ):
                     assert not work.done(), "the work ended before it could be interrupted"
-                os.kill(pid, signal.SIGTERM)
+                os.kill(service.pid, signal.SIGTERM)
                 return await work
 
         answer = asyncio.run(ask_and_stop())
@@ -117,7 +78,8 @@ def test_stopping_finishes_what_was_accepted(tmp_path):
 
 
 def test_several_workers_answer_alike_and_their_metrics_add_up(tmp_path):
-    with served(tmp_path, "--workers", "2", "--provider", "cpu") as (url, _):
+    with serving(tmp_path / "service.log", "--workers", "2", "--provider", "cpu") as service:
+        url = service.url
         answers = set()
         for _ in range(20):  # a new connection each time: either worker may take it
             answer = httpx.post(

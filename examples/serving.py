@@ -1,0 +1,75 @@
+"""Start ``seqserve serve`` in a process of its own, wait until it is ready, and end it again."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+START_TIMEOUT = 60  # seconds
+STOP_TIMEOUT = 30
+
+
+class NotStarted(RuntimeError):
+    """The service ended, or was not ready in time; the message holds its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service that is ready."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def serving(
+    log: Path, *options: str, port: int = 0, environment: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """
+    Yield a service that listens on ``port``, or on a free one, and writes to ``log``.
+
+    ``options`` are those of ``seqserve serve``.  Raises NotStarted.
+    """
+    port = free_port(port)
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *options]
+    with log.open("w") as stream:
+        process = subprocess.Popen(  # noqa: S603  our own command
+            command, stdout=stream, stderr=stream, env={**os.environ, **(environment or {})}
+        )
+    served = Served(f"http://127.0.0.1:{port}", process.pid)
+    try:
+        _await_ready(served.url, process, log)
+        yield served
+    finally:
+        process.terminate()
+        process.wait(STOP_TIMEOUT)
+
+
+def free_port(preferred: int = 0) -> int:
+    """Return ``preferred`` if nobody listens there, else a port that is free now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", preferred))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/ready").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise NotStarted(log.read_text())
