@@ -48,6 +48,18 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     """Return the routes of one engine."""
     routes = APIRouter(prefix="/v1/models", tags=["models"], responses=_PROBLEMS)
 
+    # First what is asked most: routes are tried in order.
+    @routes.post("/{name}/predict", response_model=PredictResponse)
+    async def predict(name: Name, request: Request) -> Response:
+        """Forecast each sequence, in the order sent, with the newest version."""
+        return await _predict(engine, await engine.model(name), request, limits)
+
+    @routes.post("/{name}/versions/{version}/predict", response_model=PredictResponse)
+    async def predict_version(name: Name, version: Version, request: Request) -> Response:
+        """Forecast each sequence with the version named."""
+        model = await _version(engine, name, version)
+        return await _predict(engine, model, request, limits)
+
     @routes.get("")
     async def list_models() -> ModelList:
         """List the models, and those that could not be loaded."""
@@ -67,17 +79,6 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     async def card(name: Name) -> ModelCard:
         """Return the card alone, as it is inside the file."""
         return (await engine.model(name)).card
-
-    @routes.post("/{name}/predict", response_model=PredictResponse)
-    async def predict(name: Name, request: Request) -> Response:
-        """Forecast each sequence, in the order sent, with the newest version."""
-        return await _predict(engine, await engine.model(name), request, limits)
-
-    @routes.post("/{name}/versions/{version}/predict", response_model=PredictResponse)
-    async def predict_version(name: Name, version: Version, request: Request) -> Response:
-        """Forecast each sequence with the version named."""
-        model = await _version(engine, name, version)
-        return await _predict(engine, model, request, limits)
 
     return routes
 

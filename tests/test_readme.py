@@ -1,0 +1,143 @@
+"""What the README says can be done is done here, with its own words."""
+
+import json
+import math
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from examples.serving import serving
+from service.settings import ZOO, Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SEQSERVE = str(Path(sys.executable).with_name("seqserve"))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def command(beginning: str) -> list[str]:
+    """Return the words of the one command that begins so."""
+    text = "\n".join(blocks("sh")).replace("\\\n", " ")
+    (line,) = [line for line in text.splitlines() if line.startswith(beginning)]
+    return [SEQSERVE, *shlex.split(line)[1:]]
+
+
+@pytest.mark.timeout(400)
+def test_make_demo_trains_serves_forecasts_draws_and_ends_by_itself():
+    result = subprocess.run(
+        ["make", "demo"],  # noqa: S607  the newcomer's make
+        cwd=ROOT,
+        env=os.environ | {"KEEP": "0"},
+        capture_output=True,
+        text=True,
+        timeout=390,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    for name in ("co2-gru", "co2-lstm", "elnino-attention"):
+        assert f"{name}: " in result.stdout
+    assert result.stdout.count("from 104 steps") == 2
+    assert re.search(r"Docs: \s*http://127.0.0.1:\d+/docs", result.stdout)
+    picture = ROOT / "demo-output/forecasts.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_request_of_the_readme_gets_the_answer_of_the_readme(tmp_path):
+    (curl,) = re.findall(r"-d '(\{.*?\})'\n", README, re.DOTALL)
+    (path,) = re.findall(r"http://127.0.0.1:8000(/v1\S+) -H", README)
+    with serving(tmp_path / "service.log", "--provider", "cpu") as service:
+        answer = httpx.post(f"{service.url}{path}", json=json.loads(curl))
+    assert answer.status_code == 200
+    (promised,) = (json.loads(block) for block in blocks("json"))
+    found = answer.json()
+    for one, other in zip(found["predictions"], promised["predictions"], strict=True):
+        assert one.keys() == other.keys()
+        assert one.get("timestamps") == other.get("timestamps")
+        np.testing.assert_allclose(one["mean"], other["mean"], rtol=1e-4)
+        np.testing.assert_allclose(one["attention"], other["attention"], atol=1e-4)
+        for level, values in other["quantiles"].items():
+            np.testing.assert_allclose(one["quantiles"][level], values, rtol=1e-4)
+
+
+def test_the_training_command_of_the_readme_trains_on_a_table_like_its_own(tmp_path):
+    rows = ["unique_id,ds,y,price,holiday"]
+    days = np.datetime64("2024-01-01") + np.arange(300)
+    for shop in ("north", "south"):
+        for number, day in enumerate(days):
+            weekend = int(number % 7 > 4)
+            sales = 100 + 30 * weekend + 5 * math.sin(number)
+            rows.append(f"{shop},{day},{sales:.1f},{2 + number % 3},{weekend}")
+    (tmp_path / "sales.csv").write_text("\n".join(rows))
+    train = [*command(".venv/bin/seqserve train"), "--epochs", "1", "--quiet"]
+    subprocess.run(train, cwd=tmp_path, check=True, timeout=110, capture_output=True)
+    folder = command(".venv/bin/seqserve serve --models")[-1]
+    log = tmp_path / "service.log"
+    with serving(log, "--models", str(tmp_path / folder), "--provider", "cpu") as service:
+        (model,) = httpx.get(f"{service.url}/v1/models").json()["models"]
+        card = httpx.get(f"{service.url}/v1/models/{model['name']}/card").json()
+        body = {"sequences": [{"values": [[100, 2, 0]] * 20, "future": [[1]] * 14}]}
+        answer = httpx.post(f"{service.url}/v1/models/{model['name']}/predict", json=body)
+    assert card["features"] == ["y", "price", "holiday"]
+    assert len(answer.json()["predictions"][0]["mean"]) == 14
+
+
+def test_the_settings_table_is_the_settings():
+    documented = {
+        name: (default, meaning)
+        for name, default, meaning in re.findall(
+            r"^\| `SEQSERVE_(\w+)` \| (.*?) \| (.*?) \|$", README, re.MULTILINE
+        )
+    }
+    assert documented == {
+        name.upper(): (_written(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    }
+
+
+def _written(default: object) -> str:
+    if default == ZOO:
+        return "the zoo"
+    if default is None:
+        return "unset"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def test_the_figures_of_the_committed_models_are_those_of_their_cards():
+    listed = subprocess.run(
+        [SEQSERVE, "models", "--models", str(ZOO)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    rows = re.findall(r"^\| (co2-\w+|elnino-\w+) \|.*\| (0\.\d\d) \|", README, re.MULTILINE)
+    assert len(rows) == 3
+    for name, ratio in rows:
+        assert re.search(rf"{name} .*\n.* {ratio} of seasonal naive's", listed)
+
+
+def test_every_dependency_is_explained():
+    import tomllib  # noqa: PLC0415
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in project["dependencies"] + project["optional-dependencies"]["train"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert re.search(rf"\b{name}\b", README), name
+
+
+def test_every_make_target_and_file_the_readme_names_is_there():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`make (\w+)`", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for link in re.findall(r"\]\(([\w/.-]+)\)", README):
+        assert (ROOT / link).exists(), link
