@@ -1,6 +1,8 @@
 """``seqserve train``: the command line of a training run."""
 
-import sys
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -35,7 +37,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--models", type=FOLDER, default="models", show_default="./models")
 @click.option("--checkpoints", type=FOLDER, default="checkpoints", show_default="./checkpoints")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context
 def train(  # noqa: PLR0913  one argument an option
     ctx: click.Context,
@@ -49,23 +51,25 @@ def train(  # noqa: PLR0913  one argument an option
     **options: object,
 ) -> None:
     """Train a model from RECIPE, or from the options, and publish it as the next version."""
-    console = Console()
+    console = Console(markup=False, highlight=False)  # a column may be called "load [kW]"
+    say = partial(console.print, soft_wrap=True)
     try:
         chosen = Recipe.read(recipe) if recipe else _from_options(options)
         if recipe:
             _refuse_both(ctx, options)
-        console.print(f"{chosen.name}: a {chosen.network.kind} network on {chosen.data.source}")
+        say(f"{chosen.name}: a {chosen.network.kind} network on {chosen.data.source}")
         published = run(
             chosen,
             Repository(models),
             checkpoints=checkpoints,
             resume=resume,
-            progress=not quiet and sys.stderr.isatty(),
-            say=console.print,
+            progress=not quiet,
+            say=say,
         )
     except TrainingError as exc:
         raise click.ClickException(str(exc)) from exc
-    _tell(console, published, models)
+    console.print(accuracy_table(published.card))
+    _tell(say, published, models)
 
 
 def _from_options(options: dict[str, object]) -> Recipe:
@@ -80,9 +84,8 @@ def _from_options(options: dict[str, object]) -> Recipe:
     if missing:
         raise RecipeError(f"Without a recipe, give {', '.join(missing)} too.")
     kind = options["network"] or "gru"
-    stem = Path(str(options["data"])).name.split(".")[0].lower().replace(" ", "-")
     document = {
-        "name": options["name"] or f"{stem}-{kind}",
+        "name": options["name"] or f"{_stem(str(options['data']))}-{kind}",
         "horizon": options["horizon"],
         "max_length": options["window"],
         "data": _given(
@@ -101,6 +104,12 @@ def _from_options(options: dict[str, object]) -> Recipe:
     return Recipe.build(document, "the options")
 
 
+def _stem(source: str) -> str:
+    """Return the file's name as a model may be called."""
+    stem = Path(source).name.removeprefix("statsmodels:").split(".")[0].lower()
+    return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_")[:40] or "table"
+
+
 def _given(**values: object) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
 
@@ -112,12 +121,11 @@ def _refuse_both(ctx: click.Context, options: dict[str, object]) -> None:
         raise click.UsageError(f"A recipe decides everything; leave out {flags}.", ctx)
 
 
-def _tell(console: Console, published: Published, models: Path) -> None:
+def _tell(say: Callable[[str], None], published: Published, models: Path) -> None:
     card, entry = published.card, published.entry
-    console.print(accuracy_table(card))
     parity = card.provenance.parity_error if card.provenance else float("nan")
-    console.print(
+    say(
         f"ONNX equals torch within {parity:.1e}; published {entry.path} "
         f"({entry.path.stat().st_size / 1000:.0f} kB)"
     )
-    console.print(f"Serve it: seqserve serve --models {models}")
+    say(f"Serve it: seqserve serve --models {models}")

@@ -12,7 +12,8 @@ from training.recipe import DataRecipe
 from training.sources import ROW, Frame, read
 
 ID, TIME = "__id__", "__time__"
-_FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M")
+_ZONED = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
+_NAIVE = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +62,15 @@ def read_table(recipe: DataRecipe) -> Table:
 
 def _typed(frame: Frame, recipe: DataRecipe) -> pl.DataFrame:
     """Return ROW, ID, TIME and the value columns, sorted by id and time."""
-    identity = pl.col(recipe.id).cast(pl.String) if recipe.id else pl.lit("")
+    identity = _texts(frame.rows[recipe.id]) if recipe.id else pl.lit("")
     rows = frame.rows.select(
         pl.col(ROW),
         identity.alias(ID),
         _times(frame, recipe.time).alias(TIME),
         *(_numbers(frame, column) for column in recipe.columns),
     )
-    if (without := rows.filter(pl.col(ID).is_null())).height:
+    blank = pl.col(ID).is_null() | (pl.col(ID).str.strip_chars() == "")
+    if recipe.id and (without := rows.filter(blank)).height:
         raise DataError(
             frame.source,
             "the row names no series",
@@ -86,12 +88,13 @@ def _times(frame: Frame, column: str) -> pl.Series:
             values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         parsed = values.cast(pl.Datetime("us"))
     else:
-        parsed = _parse_times(values.cast(pl.String).str.strip_chars())
+        parsed = _parse_times(_texts(values).str.strip_chars())
     if parsed.null_count():
         bad = int(parsed.is_null().arg_max() or 0)
+        found = "an empty cell" if values[bad] is None else repr(str(values[bad])[:40])
         raise DataError(
             frame.source,
-            f"{str(values[bad])[:40]!r} is not a time",
+            f"{found} is not a time",
             row=frame.rows[ROW][bad],
             column=column,
             advice="Write times as ISO 8601, such as 2026-11-23 or 2026-11-23T08:00:00Z.",
@@ -100,27 +103,35 @@ def _times(frame: Frame, column: str) -> pl.Series:
 
 
 def _parse_times(texts: pl.Series) -> pl.Series:
-    zoned = texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us")
-    parsed = zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    for form in _FORMATS:
+    texts = texts.str.replace(" ", "T", literal=True, n=1)  # as pandas and SQL write it
+    parsed = texts.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    for form in (*_NAIVE, *_ZONED):
         if not parsed.null_count():
             return parsed
         other = texts.str.to_datetime(form, strict=False, time_unit="us")
+        if form in _ZONED:
+            other = other.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         parsed = parsed.zip_with(parsed.is_not_null(), other)
-    dates = texts.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    return parsed.zip_with(parsed.is_not_null(), dates)
+    return parsed
+
+
+def _texts(values: pl.Series) -> pl.Series:
+    """Write anything as text, so that what does not belong can be refused by its name."""
+    if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Duration):
+        texts = [None if each is None else str(each) for each in values.to_list()]
+        return pl.Series(values.name, texts, dtype=pl.String)
+    return values.cast(pl.String)
 
 
 def _numbers(frame: Frame, column: str) -> pl.Series:
     values = frame.rows[column]
-    if values.dtype == pl.String:
-        texts = values.str.strip_chars()
+    if values.dtype.is_numeric() or values.dtype == pl.Boolean:
+        numbers = values.cast(pl.Float64)
+        empty = numbers.is_null() | numbers.is_nan().fill_null(value=False)
+    else:  # dates and lists too: polars would make numbers of them
+        texts = _texts(values).str.strip_chars()
         empty = texts.is_null() | texts.str.to_lowercase().is_in(["", "na", "nan", "null"])
         numbers = texts.cast(pl.Float64, strict=False)
-    else:
-        empty = values.is_null()
-        numbers = values.cast(pl.Float64, strict=False)
-        empty = empty | numbers.is_nan().fill_null(value=False)
     wrong = ~empty & (
         numbers.is_null() | ~numbers.cast(pl.Float32).is_finite().fill_null(value=False)
     )

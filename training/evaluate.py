@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.contract import Accuracy, TargetAccuracy
 from models.quantiles import mean_weights
 from training.baselines import seasonal_naive
+from training.errors import TrainingError
 from training.recipe import MEDIAN, Recipe
 from training.windows import Batch, Windows
 
@@ -23,22 +24,34 @@ class _Totals:
 
     sums: dict[str, Sums] = field(default_factory=dict)
 
-    def add(self, name: str, values: NDArray[np.floating] | NDArray[np.bool_]) -> None:
-        """Add values (batch, horizon, targets), NaN counting for nothing."""
-        total: Sums = np.nansum(values, axis=(0, 1), dtype=np.float64)
+    def add(
+        self, name: str, values: NDArray[np.floating] | NDArray[np.bool_], where: NDArray[np.bool_]
+    ) -> None:
+        """Add values (batch, horizon, targets) where they are to count."""
+        total: Sums = np.sum(values, axis=(0, 1), dtype=np.float64, where=where)
         self.sums[name] = self.sums[name] + total if name in self.sums else total
 
 
 def measure(
     windows: Windows, forecaster: Forecaster, recipe: Recipe, *, batch_size: int = 256
 ) -> Accuracy:
-    """Forecast every window once from all the steps it has, and compare in the data's units."""
+    """
+    Forecast every window once from all the steps it has, and compare in the data's units.
+
+    A missing actual counts for nothing.  Raise TrainingError for a forecast that is not finite.
+    """
     totals, count = _Totals(), len(windows)
     for start in range(0, count, batch_size):
         rows = np.arange(start, min(start + batch_size, count))
         batch = windows.batch(rows, windows.available(rows))
         naive = seasonal_naive(windows, rows, recipe.seasonality)
-        _compare(totals, batch.actuals, forecaster(batch), naive, recipe.quantiles)
+        forecast = forecaster(batch)
+        if not np.isfinite(forecast).all():
+            raise TrainingError(
+                "The network answers with numbers that are not finite.\n"
+                "  Look for extreme values in the table, or lower learning_rate."
+            )
+        _compare(totals, batch.actuals.astype(np.float64), forecast, naive, recipe.quantiles)
     starts = windows.times(np.arange(count))
     accuracies = _accuracies(totals.sums, recipe.quantiles)
     return Accuracy(
@@ -52,7 +65,7 @@ def measure(
 
 def _compare(
     totals: _Totals,
-    actuals: NDArray[np.float32],
+    actuals: NDArray[np.float64],  # squares of large numbers do not fit float32
     forecast: NDArray[np.float32],
     naive: NDArray[np.float32],
     levels: tuple[float, ...],
@@ -65,15 +78,15 @@ def _compare(
     signed = actuals[..., None] - forecast
     level = np.asarray(levels)
     pinball = np.maximum(level * signed, (level - 1) * signed).mean(-1)
-    totals.add("count", known)
-    totals.add("compared", compared)
-    totals.add("absolute", np.abs(error))
-    totals.add("squared", mean_error**2)
-    totals.add("inside", inside & known)
-    totals.add("pinball", pinball)
-    totals.add("size", np.abs(actuals))
-    totals.add("naive_absolute", np.where(compared, np.abs(actuals - naive), 0))
-    totals.add("naive_squared", np.where(compared, (actuals - naive) ** 2, 0))
+    totals.add("count", known, known)
+    totals.add("compared", compared, compared)
+    totals.add("absolute", np.abs(error), known)
+    totals.add("squared", mean_error**2, known)
+    totals.add("inside", inside, known)
+    totals.add("pinball", pinball, known)
+    totals.add("size", np.abs(actuals), known)
+    totals.add("naive_absolute", np.abs(actuals - naive), compared)
+    totals.add("naive_squared", (actuals - naive) ** 2, compared)
 
 
 def _accuracies(sums: dict[str, Sums], levels: tuple[float, ...]) -> list[TargetAccuracy]:

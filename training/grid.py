@@ -70,8 +70,8 @@ def _refuse_gap(
     total = int(steps[-1] + 1 - len(steps))
     raise DataError(
         source,
-        f"{missing} rows are missing between {times[before]!s:.19} and {times[before + 1]!s:.19} "
-        f"({total} in all)",
+        f"{missing} {'row is' if missing == 1 else 'rows are'} missing between "
+        f"{times[before]!s:.19} and {times[before + 1]!s:.19} ({total} in all)",
         row=int(rows[before + 1]),
         column=recipe.time,
         advice="Fill gaps on purpose with --fill missing, previous or linear (fill = ...).",
@@ -85,18 +85,27 @@ def _steps(times: Times, frequency: Frequency) -> NDArray[np.int64]:
         distance = times - times[0]
         whole = (distance % size) == np.timedelta64(0)
         return np.where(whole, distance // size, -1)
-    last = (times[-1] - times[0]).astype("timedelta64[D]").astype(int) // 28 + 1
-    grid = _grid(times[0], int(last), frequency)
+    grid = _calendar(times[0], times[-1], frequency)
     place = np.searchsorted(grid, times).clip(max=len(grid) - 1)
     return np.where(grid[place] == times, place, -1)
 
 
-def _grid(first: np.datetime64, steps: int, frequency: Frequency) -> Times:
-    start: datetime = first.astype("datetime64[us]").item().replace(tzinfo=UTC)
-    if frequency.unit == "me":
-        start = frequency.step(start, 0)
-    times = [frequency.step(start, step).replace(tzinfo=None) for step in range(steps + 1)]
-    return np.array(times, dtype="datetime64[us]")
+def _calendar(first: np.datetime64, last: np.datetime64, frequency: Frequency) -> Times:
+    """Return the grid from ``first`` on, up to ``last``; at least one time."""
+    start, end = (
+        time.astype("datetime64[us]").item().replace(tzinfo=UTC) for time in (first, last)
+    )
+    times = [frequency.step(start, 0)]
+    while (following := _following(start, len(times), frequency)) and following <= end:
+        times.append(following)
+    return np.array([time.replace(tzinfo=None) for time in times], dtype="datetime64[us]")
+
+
+def _following(start: datetime, steps: int, frequency: Frequency) -> datetime | None:
+    try:
+        return frequency.step(start, steps)
+    except OverflowError:  # past the last year there is
+        return None
 
 
 def _fill(
@@ -107,7 +116,7 @@ def _fill(
         size = np.timedelta64(int(frequency.fixed.total_seconds()), "s")
         full_times = times[0] + np.arange(count) * size
     else:
-        full_times = _grid(times[0], count, frequency)[:count]
+        full_times = _calendar(times[0], times[-1], frequency)
     full = np.full((count, values.shape[1]), np.nan, dtype=np.float32)
     full[steps] = values
     inserted = np.ones(count, dtype=bool)

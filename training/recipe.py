@@ -18,21 +18,20 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _utc(time: float | datetime) -> float | datetime:
-    if isinstance(time, datetime) and time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
-    return time
+def _border(border: float | datetime) -> float | datetime:
+    if isinstance(border, datetime):
+        return border if border.tzinfo else border.replace(tzinfo=UTC)
+    if not 0 < border < 1:
+        raise ValueError("must be a share between 0 and 1, or a time")
+    return border
 
 
 def _frequency(text: str) -> str:
     return str(Frequency.parse(text))
 
 
-Border = Annotated[
-    Annotated[float, Field(gt=0, lt=1)] | datetime,
-    Field(union_mode="left_to_right"),
-    AfterValidator(_utc),
-]
+# Left to right, so that a number is never read as seconds since 1970.
+Border = Annotated[float | datetime, Field(union_mode="left_to_right"), AfterValidator(_border)]
 
 
 class DataRecipe(_Frozen):
@@ -92,7 +91,7 @@ class FitRecipe(_Frozen):
     windows_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: every window once
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int | Literal["auto"] = "auto"
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     seed: int = 0
 
 

@@ -26,10 +26,11 @@ class Frame:
     def require(self, columns: Iterable[str]) -> None:
         """Raise DataError for a column that is not there."""
         have = [name for name in self.rows.columns if name != ROW]
+        lower = {name.lower(): name for name in have}
         for column in columns:
             if column not in have:
-                close = difflib.get_close_matches(column, have, 1)
-                hint = f"Did you mean {close[0]!r}? " if close else ""
+                close = difflib.get_close_matches(column.lower(), lower, 1)
+                hint = f"Did you mean {lower[close[0]]!r}? " if close else ""
                 raise DataError(
                     self.source,
                     "there is no such column",
@@ -56,7 +57,7 @@ def read(source: str) -> Frame:
             if parquet
             else pl.read_csv(io.BytesIO(content), infer_schema=False)
         )
-    except pl.exceptions.PolarsError as exc:
+    except (pl.exceptions.PolarsError, OSError) as exc:  # OSError: a .gz that is none
         problem = str(exc).splitlines()[0]
         raise DataError(
             source,

@@ -12,6 +12,8 @@ from training.recipe import Recipe
 
 Rows = NDArray[np.int64]
 
+_PARTS = {"train": "training", "validation": "validation", "test": "test"}
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -62,7 +64,7 @@ class Windows:
         squares, count = np.zeros(self.targets), np.zeros(self.targets)
         for step in range(1, self.horizon + 1):
             change = self.values[self.origins + step, : self.targets] - last
-            squares += np.nansum(change**2, axis=0, dtype=np.float64)
+            squares += np.nansum(np.square(change, dtype=np.float64), axis=0)
             count += np.isfinite(change).sum(axis=0)
         with np.errstate(invalid="ignore"):
             return np.sqrt(squares / count).astype(np.float32)
@@ -95,14 +97,15 @@ def split(table: Table, recipe: Recipe) -> Split:
     Cut the time line, the same for all series, into training, validation and test.
 
     A window belongs to the part that holds its whole horizon; its look-back may reach over
-    the border.  Windows without any actual are left out.  Raises DataError for an empty part.
+    the border.  Windows without any actual are left out.  Raises DataError for an empty part,
+    and for one in which a target is never observed.
     """
     values = np.concatenate([series.values for series in table.series])
     clock = np.concatenate([series.times for series in table.series])
     origins, first = _origins(table, recipe)
     cuts = _cuts(table, recipe)
     starts, ends = clock[origins + 1], clock[origins + recipe.horizon]
-    seen = _with_actuals(values, origins, recipe)
+    seen, complete = _observed(values, origins, recipe)
     inside = {
         "train": ends < cuts[0],
         "validation": (starts >= cuts[0]) & (ends < cuts[1]),
@@ -110,9 +113,10 @@ def split(table: Table, recipe: Recipe) -> Split:
     }
     parts = {}
     for part, chosen in inside.items():
-        mask = chosen & seen
+        mask = chosen & complete & seen.any(1)
         if not mask.any():
             raise _too_few(table, recipe, part)
+        _refuse_unseen(seen[mask], table, recipe, part)
         parts[part] = Windows(
             values,
             clock,
@@ -170,16 +174,32 @@ def _cuts(table: Table, recipe: Recipe) -> tuple[np.datetime64, np.datetime64]:
     return cut(validation, 0.0), last
 
 
-def _with_actuals(values: NDArray[np.float32], origins: Rows, recipe: Recipe) -> NDArray[np.bool_]:
-    """Say which windows have an actual of some target, and every known covariate, ahead."""
-    known = len(recipe.data.known)
-    observed = (~np.isnan(values[:, : len(recipe.data.targets)])).any(1)
-    complete = ~np.isnan(values[:, values.shape[1] - known :]).any(1)
-    totals = np.concatenate([[0], np.cumsum(observed)])
-    blanks = np.concatenate([[0], np.cumsum(~complete)])
-    after, end = origins + 1, origins + 1 + recipe.horizon
-    seen: NDArray[np.bool_] = (totals[end] > totals[after]) & (blanks[end] == blanks[after])
-    return seen
+def _observed(
+    values: NDArray[np.float32], origins: Rows, recipe: Recipe
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """
+    Look ahead of each origin.
+
+    Return (windows, targets), whether the target has an actual there, and (windows,), whether
+    every known covariate is there throughout.
+    """
+    absent = np.isnan(values)
+    blank = absent[:, values.shape[1] - len(recipe.data.known) :].any(1, keepdims=True)
+    there = np.concatenate([~absent[:, : len(recipe.data.targets)], blank], axis=1)
+    totals = np.concatenate([np.zeros((1, there.shape[1]), int), np.cumsum(there, axis=0)])
+    ahead = totals[origins + 1 + recipe.horizon] - totals[origins + 1]
+    return ahead[:, :-1] > 0, ahead[:, -1] == 0
+
+
+def _refuse_unseen(seen: NDArray[np.bool_], table: Table, recipe: Recipe, part: str) -> None:
+    for number, target in enumerate(recipe.data.targets):
+        if not seen[:, number].any():
+            raise DataError(
+                table.source,
+                f"the target has no values in the {_PARTS[part]} part",
+                column=target,
+                advice="Move the borders under [split], or leave the target out.",
+            )
 
 
 def _utc(time: np.datetime64) -> datetime:
@@ -190,10 +210,9 @@ def _utc(time: np.datetime64) -> datetime:
 def _too_few(table: Table, recipe: Recipe, part: str) -> DataError:
     longest = max(len(series.times) for series in table.series)
     needed = recipe.lengths[0] + recipe.horizon
-    names = {"train": "training", "validation": "validation", "test": "test"}
     return DataError(
         table.source,
-        f"too few rows: no window fits the {names[part]} part; the longest series has {longest} "
+        f"too few rows: no window fits the {_PARTS[part]} part; the longest series has {longest} "
         f"rows, one window needs {needed} ({recipe.lengths[0]} to read, {recipe.horizon} to "
         f"forecast), and each part needs a whole horizon",
         advice="Shorten the horizon or min_length, widen the part under [split], or add rows.",
