@@ -12,7 +12,14 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    model_validator,
+)
 
 from models.frequency import Frequency
 
@@ -47,7 +54,7 @@ class StateKind(StrEnum):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class TargetAccuracy(_Frozen):
@@ -59,13 +66,13 @@ class TargetAccuracy(_Frozen):
     share of actuals between the lowest and the highest level.
     """
 
-    mae: float
-    rmse: float
-    weighted_quantile_loss: float
-    coverage: float
-    nominal_coverage: float
-    seasonal_naive_mae: float
-    seasonal_naive_rmse: float
+    mae: FiniteFloat
+    rmse: FiniteFloat
+    weighted_quantile_loss: FiniteFloat
+    coverage: FiniteFloat
+    nominal_coverage: FiniteFloat
+    seasonal_naive_mae: FiniteFloat
+    seasonal_naive_rmse: FiniteFloat
 
 
 class Accuracy(_Frozen):
@@ -88,7 +95,7 @@ class Provenance(_Frozen):
     seed: int
     recipe: str  # the whole recipe, as JSON
     versions: Mapping[str, str]
-    parity_error: float  # largest |ONNX - torch| / scale over the gate's cases
+    parity_error: FiniteFloat  # largest |ONNX - torch| / scale over the gate's cases
     created: datetime
 
 
@@ -160,5 +167,5 @@ class ModelCard(_Frozen):
             return cls.model_validate(json.loads(metadata[METADATA_KEY]))
         except KeyError:
             raise ContractError(f"The file has no {METADATA_KEY!r} entry.") from None
-        except (json.JSONDecodeError, ValidationError) as exc:
+        except (ValueError, RecursionError) as exc:  # of json or of pydantic
             raise ContractError(f"The model card cannot be read: {exc}") from exc

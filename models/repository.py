@@ -47,15 +47,17 @@ class Repository:
         """List the models that have at least one version, in order."""
         if not self.root.is_dir():
             return []
-        found = sorted(folder.name for folder in self.root.iterdir() if _NAME.match(folder.name))
+        found = sorted(
+            folder.name for folder in self.root.iterdir() if _NAME.fullmatch(folder.name)
+        )
         return [name for name in found if self.versions(name)]
 
     def versions(self, name: str) -> list[Entry]:
         """List the versions of a model, oldest first; an unknown name has none."""
         folder = self.root / name
-        if not _NAME.match(name) or not folder.is_dir():
+        if not _NAME.fullmatch(name) or not folder.is_dir():
             return []
-        matches = ((_VERSION.match(path.name), path) for path in folder.iterdir())
+        matches = ((_VERSION.fullmatch(path.name), path) for path in folder.iterdir())
         return sorted(
             Entry(name, int(match[1]), path)
             for match, path in matches
@@ -75,9 +77,9 @@ class Repository:
 
         The file is synced to disk before it gets its name, and the name is taken by a link
         that fails if somebody else took it first, so two publishers never overwrite each
-        other.  Whatever ``write`` raises leaves the repository as it was.
+        other.  Whatever ``write`` raises leaves all versions as they were.
         """
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a model name; it must match {NAME_PATTERN}")
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,15 +97,16 @@ class Repository:
         return entry
 
     def _take_next(self, name: str, draft: Path) -> Entry:
+        taken = self.versions(name)
+        version = taken[-1].version + 1 if taken else 1
         while True:
-            taken = self.versions(name)
-            version = taken[-1].version + 1 if taken else 1
             path = self.root / name / f"{version}.onnx"
             try:
                 path.hardlink_to(draft)
-            except FileExistsError:
-                continue
-            return Entry(name, version, path)
+            except FileExistsError:  # another publisher's, or what is no version at all
+                version += 1
+            else:
+                return Entry(name, version, path)
 
 
 def _sync(path: Path) -> None:

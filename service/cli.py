@@ -100,8 +100,9 @@ def list_models(folder: Path | None) -> None:
             f"{card.horizon} steps of {card.frequency} from {card.min_length}..{card.max_length}"
         )
         for target, found in (card.accuracy.targets if card.accuracy else {}).items():
-            ratio = found.mae / found.seasonal_naive_mae
-            click.echo(f"    {target}: MAE {found.mae:.4g}, {ratio:.2f} of seasonal naive's")
+            naive = found.seasonal_naive_mae
+            ratio = f"{found.mae / naive:.2f}" if naive else "-"
+            click.echo(f"    {target}: MAE {found.mae:.4g}, {ratio} of seasonal naive's")
 
 
 def _missing(name: str, package: str) -> click.Command:

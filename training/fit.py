@@ -210,6 +210,11 @@ def _callbacks(recipe: FitRecipe, *, progress: bool) -> list[Callback]:
 
 
 def _trainer(recipe: FitRecipe, callbacks: list[Callback]) -> lightning.Trainer:
+    if recipe.accelerator == "gpu" and not torch.cuda.is_available():
+        raise TrainingError(
+            "The recipe asks for a GPU, and torch finds none.\n"
+            "  Leave accelerator out, or install a torch with CUDA."
+        )
     return lightning.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,

@@ -115,6 +115,8 @@ class Recipe(_Frozen):
         columns = self.data.columns
         if len(set(columns)) != len(columns):
             raise ValueError("a column is named twice among targets, features and known")
+        if unknown := set(self.data.units) - set(self.data.targets):
+            raise ValueError(f"units names no target with {', '.join(sorted(unknown))}")
         if sorted(set(self.quantiles)) != list(self.quantiles) or MEDIAN not in self.quantiles:
             raise ValueError("quantiles must increase and hold 0.5")
         if not all(0 < level < 1 for level in self.quantiles):

@@ -82,6 +82,10 @@ class Batcher:
         """How many sequences wait."""
         return len(self._scheduler)
 
+    @property
+    def _resting(self) -> bool:
+        return self._free == self._slots and not self.waiting
+
     async def predict(self, rows: Sequence[Row]) -> tuple[list[Answer], Timing]:
         """
         Answer rows in order; cancel to leave.
@@ -90,6 +94,8 @@ class Batcher:
         """
         if self._refusing:
             raise EngineStopped
+        if not rows:
+            return [], Timing()
         ticket, jobs = jobs_of(rows, self._clock())
         self._scheduler.add(jobs)
         self._report_waiting()
@@ -104,9 +110,9 @@ class Batcher:
     async def close(self) -> None:
         """Refuse newcomers, finish what was accepted, and let the threads go."""
         self._refusing = True
-        if self._free < self._slots or self.waiting:
-            self._idle = self._loop.create_future()
-            await self._idle
+        if not self._resting:
+            self._idle = self._idle or self._loop.create_future()
+            await asyncio.shield(self._idle)
         self._threads.shutdown(wait=False)
 
     def _wake(self) -> None:
@@ -117,16 +123,19 @@ class Batcher:
 
     def _dispatch(self) -> None:
         self._dispatching = False
+        batch: Sequence[Job] = ()
         sound = False
         try:
             while self._free and (batch := self._scheduler.next_batch()):
-                self._free -= 1
                 self._threads.submit(self._execute, batch, self._clock())
+                self._free -= 1
             self._report_waiting()
             sound = True
         finally:
-            if not sound:  # a defect of ours: nobody may be left waiting for it
-                self._die()
+            if not sound:  # no thread, or a defect of ours: nobody may be left waiting for it
+                self._die(batch)
+            if self._idle and not self._idle.done() and self._resting:
+                self._idle.set_result(None)
 
     def _execute(self, batch: Sequence[Job], taken_at: float) -> None:
         """Run one batch in a runner thread, and hand its outcome to the loop whatever happens."""
@@ -161,13 +170,11 @@ class Batcher:
                 job.ticket.resolve(job.index, answer, timing)
         self._report_batch(batch, seconds, failed=isinstance(outcome, Exception))
         self._dispatch()
-        if self._idle and not self._idle.done() and self._free == self._slots:
-            self._idle.set_result(None)
 
-    def _die(self) -> None:
+    def _die(self, taken: Sequence[Job]) -> None:
         self._refusing = True
         log.critical("The batcher failed; it refuses work from now on.")
-        for job in self._scheduler.drain():
+        for job in (*taken, *self._scheduler.drain()):
             job.ticket.fail(EngineStopped())
 
     def _report_waiting(self) -> None:

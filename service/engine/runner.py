@@ -125,14 +125,22 @@ def _open(path: Path, device: Device) -> ort.InferenceSession:
 
 def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
     """Refuse a graph whose inputs and outputs are not those its card implies."""
-    inputs = {SEQUENCES: ("tensor(float)", len(card.features)), LENGTHS: ("tensor(int64)", None)}
+    inputs: dict[str, tuple[str, list[int | None]]] = {
+        SEQUENCES: ("tensor(float)", [None, None, len(card.features)]),
+        LENGTHS: ("tensor(int64)", [None]),
+    }
     if card.known:
-        inputs[FUTURE] = ("tensor(float)", len(card.known))
+        inputs[FUTURE] = ("tensor(float)", [None, None, len(card.known)])
     found = {node.name: (node.type, node.shape) for node in session.get_inputs()}
     if found.keys() != inputs.keys():
         raise ModelRejected(f"The graph's inputs are {sorted(found)}, not {sorted(inputs)}.")
-    for name, (kind, width) in inputs.items():
-        if found[name][0] != kind or (width is not None and found[name][1][-1] != width):
+    for name, (kind, shape) in inputs.items():
+        has_kind, has_shape = found[name]
+        if (
+            has_kind != kind
+            or len(has_shape) != len(shape)
+            or shape[-1] not in (None, has_shape[-1])
+        ):
             raise ModelRejected(f"The graph's input {name!r} does not fit the card.")
     outputs = {PREDICTIONS, ATTENTION} if card.attention else {PREDICTIONS}
     produced = {node.name for node in session.get_outputs()}

@@ -58,11 +58,13 @@ class Scheduler:
 
     def next_batch(self) -> list[Job]:
         """Take the oldest job and those that fit with it; empty if nobody waits."""
-        batch: list[Job] = []
-        while self._queues and not batch:
+        while self._queues:
             key = min(self._queues, key=self._oldest)
-            batch = self._take(key)
-        return batch
+            leader = next(iter(self._queues[key]))
+            if not leader.abandoned:
+                return self._take(key)
+            self.discard([leader])
+        return []
 
     def drain(self) -> list[Job]:
         """Give up every waiting job, oldest first."""
@@ -78,14 +80,13 @@ class Scheduler:
         queue, batch, longest = self._queues[key], list[Job](), 0
         while queue and len(batch) < self._policy.max_batch_size:
             job = next(iter(queue))
-            longest = max(longest, job.length)
-            fits = longest * (len(batch) + 1) <= self._policy.max_batch_steps
-            if batch and not fits and not job.abandoned:
-                break
+            if not job.abandoned:
+                longest = max(longest, job.length)
+                if batch and longest * (len(batch) + 1) > self._policy.max_batch_steps:
+                    break
+                batch.append(job)
             queue.popitem(last=False)
             self._waiting -= 1
-            if not job.abandoned:
-                batch.append(job)
         if not queue:
             del self._queues[key]
         return batch

@@ -41,8 +41,10 @@ def check(runner: Runner, card: ModelCard, provider: str) -> SelfCheck:
         alone = [runner.run([row])[0] for batch in batches for row in batch]
     except Exception as exc:  # whatever the runtime raises, the file must not serve
         raise ModelRejected(f"The self-check could not run the model: {exc}") from exc
+    for answer in chain(together, alone):
+        _check_answer(answer, card)
     difference = largest_difference(together, alone)
-    if not difference <= tolerance:
+    if difference > tolerance:
         raise ModelRejected(
             f"The self-check found answers in a batch that differ from the same sequence alone "
             f"by {difference:.1e} relative, more than {tolerance:.0e}."
@@ -50,17 +52,24 @@ def check(runner: Runner, card: ModelCard, provider: str) -> SelfCheck:
     return SelfCheck(len(alone), difference == 0, difference, tolerance)
 
 
+def _check_answer(answer: Answer, card: ModelCard) -> None:
+    if answer.predictions.shape != card.answer_shape:
+        raise ModelRejected(
+            f"The self-check found an answer of shape {answer.predictions.shape}; the card says "
+            f"{card.answer_shape}."
+        )
+    if not np.isfinite(answer.predictions).all():
+        raise ModelRejected("The self-check found an answer that is not finite.")
+
+
 def largest_difference(some: Sequence[Answer], others: Sequence[Answer]) -> float:
-    """Return the largest difference relative to a row's largest prediction; NaN if not finite."""
+    """Return the largest difference relative to a row's largest prediction."""
     worst = 0.0
     for one, other in zip(some, others, strict=True):
         if np.array_equal(one.predictions, other.predictions):
             continue
         scale = max(float(np.abs(other.predictions).max()), 1e-6)
-        distance = float(np.abs(one.predictions - other.predictions).max()) / scale
-        worst = max(worst, distance) if np.isfinite(distance) else float("nan")
-        if np.isnan(worst):
-            break
+        worst = max(worst, float(np.abs(one.predictions - other.predictions).max()) / scale)
     return worst
 
 
