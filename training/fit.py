@@ -76,6 +76,8 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
             DataLoader(Batches(validation, recipe, training=False), batch_size=None),
             ckpt_path=last if resume and last.is_file() else None,
         )
+    if not trainer.is_global_zero:
+        sys.exit()  # the others of a run on many devices have done their part: one publishes
     loss = best.best_model_score
     if loss is None or not math.isfinite(loss):
         raise TrainingError(
@@ -148,8 +150,15 @@ class Module(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
         loss = self._loss(batch)
+        size = len(batch[0])
         self.log(
-            "loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch[0])
+            "loss",
+            loss,
+            prog_bar=True,
+            on_step=False,
+            on_epoch=True,
+            batch_size=size,
+            sync_dist=True,
         )
         return loss
 
