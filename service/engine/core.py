@@ -181,6 +181,7 @@ class Engine:
     async def _load(self, entry: Entry) -> LoadedModel:
         started = time.perf_counter()
         runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
+        self._admit_fallback(runner)
         batcher = Batcher(
             runner,
             self.options.policy,
@@ -197,6 +198,12 @@ class Engine:
             found.largest_difference,
         )
         return LoadedModel(entry, runner.card, runner.provider, found, batcher, seconds)
+
+    def _admit_fallback(self, runner: OnnxRunner) -> None:
+        """Say so, once, if CUDA is there and yet ONNX Runtime runs on the CPU."""
+        if self.device and self.device.provider != runner.provider:
+            self.device = Device(runner.provider, "CUDA is present, but ONNX Runtime cannot use it")
+            log.warning("provider: %s (%s)", self.device.provider, self.device.reason)
 
 
 def _open_checked(entry: Entry, device: Device | None) -> tuple[OnnxRunner, SelfCheck]:

@@ -40,6 +40,7 @@ class Device:
 
     provider: Literal["cpu", "cuda"]
     reason: str
+    required: bool = False  # whether another would be refused
 
 
 def choose_device(wish: Provider) -> Device:
@@ -48,7 +49,8 @@ def choose_device(wish: Provider) -> Device:
         return Device("cpu", "asked for")
     obstacle = _cuda_obstacle()
     if obstacle is None:
-        return Device("cuda", "asked for" if wish == "cuda" else "a CUDA device is present")
+        asked = wish == "cuda"
+        return Device("cuda", "asked for" if asked else "a CUDA device is present", required=asked)
     if wish == "cuda":
         raise ModelRejected(f"CUDA was asked for, but {obstacle}")
     return Device("cpu", obstacle)
@@ -86,6 +88,8 @@ class OnnxRunner:
         self.provider: Literal["cpu", "cuda"] = (
             "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
         )
+        if device.required and self.provider != device.provider:
+            raise ModelRejected("CUDA was asked for, but ONNX Runtime cannot use it here.")
         try:
             self.card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
         except ContractError as exc:

@@ -20,7 +20,7 @@ from service.engine.errors import (
     Overloaded,
 )
 from service.engine.jobs import Row
-from service.engine.runner import Device, OnnxRunner
+from service.engine.runner import Device, OnnxRunner, choose_device
 from service.engine.scheduler import BatchPolicy
 from tests.doubles import RecordingObserver, row, rows, within
 from tests.engine.graphs import FLOAT, Graph, card
@@ -288,6 +288,16 @@ async def test_a_loaded_model_says_what_was_found(repository):
         assert model.card.name == "small"
         assert model.load_seconds > 0
         assert model.entry == repository.find("small")
+
+
+async def test_cuda_that_is_there_and_does_not_work_is_owned_up_to(repository, monkeypatch):
+    if choose_device("auto").provider == "cuda":
+        pytest.skip("CUDA works here")
+    monkeypatch.setattr("service.engine.runner._cuda_obstacle", lambda: None)
+    publish(repository)
+    async with Engine(repository) as engine:
+        assert engine.device == Device("cpu", "CUDA is present, but ONNX Runtime cannot use it")
+        assert await within(ask(engine, 1)) == 2
 
 
 def test_the_processors_allowed_are_taken_unless_told_otherwise(repository):

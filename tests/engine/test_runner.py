@@ -278,7 +278,16 @@ def test_without_cuda_auto_falls_back_and_says_why(monkeypatch):
 def test_with_cuda_auto_takes_it_and_says_why(monkeypatch):
     monkeypatch.setattr(module, "_cuda_obstacle", lambda: None)
     assert choose_device("auto") == Device("cuda", "a CUDA device is present")
-    assert choose_device("cuda") == Device("cuda", "asked for")
+    assert choose_device("cuda") == Device("cuda", "asked for", required=True)
+
+
+def test_who_insists_on_cuda_is_refused_where_the_runtime_falls_back(tmp_path):
+    if choose_device("auto").provider == "cuda":
+        pytest.skip("CUDA works here")
+    Graph().write(tmp_path / "1.onnx")
+    assert OnnxRunner(tmp_path / "1.onnx", Device("cuda", "present")).provider == "cpu"
+    with pytest.raises(ModelRejected, match="CUDA was asked for, but ONNX Runtime cannot"):
+        OnnxRunner(tmp_path / "1.onnx", Device("cuda", "asked for", required=True))
 
 
 class Driver:

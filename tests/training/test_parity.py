@@ -1,0 +1,134 @@
+"""ONNX equals torch, for networks of any shape and any rows: the promise, as a property."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+from training.export import TOLERANCE, write_model
+from training.networks import Scaling, build
+from training.recipe import Recipe
+
+ULPS = 4  # of float32, at the size of the numbers that cancel
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+networks = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["gru", "lstm", "attention"]),
+        "hidden": st.sampled_from([4, 8, 20]),
+        "heads": st.sampled_from([1, 2, 4]),
+        "layers": st.integers(1, 3),
+        "normalisation": st.sampled_from(["last", "reversible"]),
+        "linear_steps": st.sampled_from([0, 5]),
+    }
+)
+shapes = st.fixed_dictionaries(
+    {
+        "targets": st.integers(1, 3),
+        "features": st.integers(0, 2),
+        "known": st.integers(0, 2),
+        "missing": st.booleans(),
+        "quantiles": st.sampled_from([(0.5,), (0.1, 0.5, 0.9), (0.05, 0.5)]),
+        "horizon": st.integers(1, 6),
+    }
+)
+
+
+def prepare(network, shape, seed):
+    columns = [f"c{n}" for n in range(shape["targets"] + shape["features"] + shape["known"])]
+    targets = columns[: shape["targets"]]
+    known = columns[shape["targets"] + shape["features"] :]
+    recipe = Recipe.model_validate(
+        {
+            "name": "any",
+            "horizon": shape["horizon"],
+            "max_length": 20,
+            "quantiles": shape["quantiles"],
+            "data": {
+                "source": "none",
+                "time": "ds",
+                "targets": targets,
+                "features": columns[shape["targets"] : len(columns) - shape["known"]],
+                "known": known,
+                "frequency": "1h",
+            },
+            "network": network,
+        }
+    )
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    mean = random.normal(0, 100, len(columns)).astype("f4")
+    scale = (10.0 ** random.uniform(-2, 2, len(columns))).astype("f4")
+    built = build(recipe, Scaling(mean, scale), missing=shape["missing"]).eval()
+    card = ModelCard(
+        name="any",
+        features=recipe.data.columns,
+        targets=recipe.data.targets,
+        known=recipe.data.known,
+        horizon=recipe.horizon,
+        quantiles=recipe.quantiles,
+        frequency="1h",
+        max_length=20,
+        missing_values=shape["missing"],
+    )
+    return built, card
+
+
+def rows(card, network, lengths, random):
+    mean, scale = network.normaliser.mean.numpy(), network.normaliser.scale.numpy()
+    lengths = np.array(lengths)
+    sequences = mean + scale * random.normal(0, 3, (len(lengths), lengths.max(), len(mean)))
+    if card.missing_values:
+        sequences[random.random(sequences.shape) < 0.2] = np.nan
+    sequences[np.arange(lengths.max()) >= lengths[:, None]] = np.nan
+    future = random.normal(0, 1, (len(lengths), card.horizon, len(card.known)))
+    return sequences.astype("f4"), lengths, future.astype("f4")
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    networks,
+    shapes,
+    st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=5),
+    st.integers(0, 2**31),
+)
+def test_a_published_file_answers_as_its_network(network, shape, batches, seed):
+    built, card = prepare(network, shape, seed)
+    random = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "1.onnx"
+        write_model(built, card, path)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for lengths in batches:
+            sequences, lengths_, future = rows(card, built, lengths, random)
+            feeds = {SEQUENCES: sequences, LENGTHS: lengths_}
+            if card.known:
+                feeds[FUTURE] = future
+            (answer,) = session.run([PREDICTIONS], feeds)
+            zeros = np.where(np.arange(sequences.shape[1]) < lengths_[:, None], 1, 0)[..., None]
+            clean = np.where(zeros == 1, sequences, 0)  # torch never saw the padding's NaN
+            with torch.no_grad():
+                expected, _ = built(
+                    torch.from_numpy(clean),
+                    torch.from_numpy(lengths_),
+                    torch.from_numpy(future) if card.known else None,
+                )
+            unit = built.target_scale.numpy()[:, None]
+            mean = built.normaliser.mean.numpy()[: len(card.targets), None]
+            size = np.maximum(np.abs(expected.numpy()), np.abs(mean))
+            bound = TOLERANCE * unit + ULPS * np.spacing(size)
+            assert (np.abs(answer - expected.numpy()) <= bound).all()
