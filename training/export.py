@@ -9,9 +9,7 @@ import copy
 import itertools
 import logging
 import os
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +24,7 @@ from torch.export import Dim
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
 from training.errors import ParityError
 from training.networks.forecaster import Forecaster
+from training.quiet import quiet
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the module is imported
 import onnxruntime
@@ -34,6 +33,7 @@ TOLERANCE = 1e-4  # of |ONNX - torch| / scale; what was measured lies below 2e-5
 _OPSET = {False: 20, True: 23}  # 23 has the native Attention op
 _NO_LIMIT = 2**31  # of what constant folding may take in and give out, in elements
 _ULPS = 4
+_LOGGERS = ("torch", "torch.onnx", "onnxscript", "onnx_ir")
 _GARBAGE = 1e6
 _MISSING = 0.2  # share of the gate's values, where the card allows any
 
@@ -68,7 +68,7 @@ def export(network: Forecaster, card: ModelCard, path: Path) -> None:
     names = [SEQUENCES, LENGTHS, FUTURE][: 3 if card.known else 2]
     batch, time = Dim.DYNAMIC, Dim.DYNAMIC
     shapes = ({0: batch, 1: time}, {0: batch}, {0: batch})
-    with _silence(), torch.no_grad():
+    with quiet(_LOGGERS, logging.ERROR, [""]), torch.no_grad():
         program = torch.onnx.export(
             _Graph(network),
             tuple(torch.from_numpy(array) for array in case if array is not None),
@@ -209,19 +209,3 @@ def _save(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
     model.ClearField("doc_string")
     onnx.helper.set_model_props(model, card.to_metadata())
     path.write_bytes(model.SerializeToString())
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the exporter's remarks about its own internals from the user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

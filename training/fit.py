@@ -4,9 +4,6 @@ import logging
 import math
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +17,20 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.errors import TrainingError
 from training.networks.forecaster import Forecaster
+from training.quiet import quiet
 from training.recipe import FitRecipe, Recipe
 from training.windows import Windows
 
 _MONITOR = "validation_loss"
 _LAST = "last.ckpt"
+_LOGGERS = ("pytorch_lightning", "lightning_fabric")
+_ADVICE = (  # that does not fit these loaders
+    ".*does not have many workers.*",  # batches are slices of arrays: workers only copy
+    ".*Checkpoint directory .* exists and is not empty.*",  # its files are replaced
+    ".*GPU available but not used.*",
+    ".*smaller than the logging interval.*",
+    ".*treespec, LeafSpec.*is deprecated.*",  # between Lightning and torch
+)
 _SHORTENED = 1 / 3  # share of the training batches whose rows get shorter lengths
 _WARM_UP = 0.05  # share of the steps in which the rate rises
 
@@ -65,7 +71,7 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
         enable_version_counter=False,
     )
     last = checkpoints / _LAST
-    with _quiet():
+    with quiet(_LOGGERS, logging.WARNING, _ADVICE):
         lightning.seed_everything(recipe.fit.seed, workers=True, verbose=False)
         batches = Batches(train, recipe)
         module = Module(network, batches, recipe)
@@ -78,6 +84,12 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
         )
     if not trainer.is_global_zero:
         sys.exit()  # the others of a run on many devices have done their part: one publishes
+    loss = _take_best(module, best)
+    return Fitted(network.cpu().eval(), trainer.current_epoch, loss, time.monotonic() - started)
+
+
+def _take_best(module: "Module", best: ModelCheckpoint) -> float:
+    """Load the best epoch's weights, and return its validation loss."""
     loss = best.best_model_score
     if loss is None or not math.isfinite(loss):
         raise TrainingError(
@@ -85,9 +97,7 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
         )
     saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(saved["state_dict"])
-    return Fitted(
-        network.cpu().eval(), trainer.current_epoch, float(loss), time.monotonic() - started
-    )
+    return float(loss)
 
 
 class Batches(Dataset[tuple[Tensor, ...]]):
@@ -244,26 +254,3 @@ def _precision(recipe: FitRecipe) -> Any:  # noqa: ANN401 -- Lightning's own uni
         return "32-true"
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if native else "16-mixed"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop Lightning's announcements and its advice that does not fit these loaders."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        for advice in (
-            ".*does not have many workers.*",  # batches are slices of arrays: workers only copy
-            ".*Checkpoint directory .* exists and is not empty.*",  # its files are replaced
-            ".*GPU available but not used.*",
-            ".*smaller than the logging interval.*",
-            ".*treespec, LeafSpec.*is deprecated.*",  # between Lightning and torch
-        ):
-            warnings.filterwarnings("ignore", message=advice)
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -22,15 +22,6 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 ROWS = 400
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Keep tiny tensors off the thread pool, which crawls on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def hour(step: int) -> str:
     return f"{START + timedelta(hours=step):%Y-%m-%dT%H:%M:%SZ}"
 

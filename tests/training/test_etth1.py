@@ -6,7 +6,6 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-import torch
 from click.testing import CliRunner
 
 from models.contract import ModelCard
@@ -18,14 +17,6 @@ pytestmark = pytest.mark.skipif(
     FOLDER is None,
     reason="needs ETTh1: set SEQSERVE_DATA to a folder that holds etth/ETTh1.csv.gz",
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_two_epochs_on_etth1_teach_more_than_repeating_the_last_value_or_day(tmp_path):

@@ -15,15 +15,6 @@ from training.recipe import Recipe
 HORIZON = 3
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Keep tiny tensors off the thread pool, which crawls on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @dataclass
 class Window:
     sequences: np.ndarray

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,14 +15,6 @@ from training.networks import Scaling, build
 from training.recipe import Recipe
 
 ULPS = 4  # of float32, at the size of the numbers that cancel
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 networks = st.fixed_dictionaries(
