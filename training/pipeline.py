@@ -1,7 +1,8 @@
 """One run, from a recipe to a published version: read, split, fit, measure, export, publish."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -66,23 +67,45 @@ def train(  # noqa: PLR0913  a run has this many choices
         scaling = scaling.with_changes(parts.train.typical_change())
     torch.manual_seed(recipe.fit.seed)
     network = build(recipe, scaling, missing=table.missing)
-    fitted = fit(
-        network,
-        parts.train,
-        parts.validation,
-        recipe,
-        checkpoints=checkpoints / recipe.name,
-        resume=resume,
-        progress=progress,
-    )
-    say(f"fitted in {fitted.epochs} epochs, {fitted.seconds:.0f} s; measuring")
-    accuracy = measure(parts.test, _forecaster(fitted.network), recipe)
-    card = _card(recipe, table, parts, fitted.network, accuracy)
+    with _threads(recipe):
+        fitted = fit(
+            network,
+            parts.train,
+            parts.validation,
+            recipe,
+            checkpoints=checkpoints / recipe.name,
+            resume=resume,
+            progress=progress,
+        )
+        say(f"fitted in {fitted.epochs} epochs, {fitted.seconds:.0f} s; measuring")
+        accuracy = measure(parts.test, _forecaster(fitted.network), recipe)
+        card = _card(recipe, table, parts, fitted.network, accuracy)
+        return _publish(repository, fitted, card)
+
+
+def _publish(repository: Repository, fitted: Fitted, card: ModelCard) -> Published:
     written: list[ModelCard] = []
     entry = repository.publish(
-        recipe.name, lambda path: written.append(write_model(fitted.network, card, path))
+        card.name, lambda path: written.append(write_model(fitted.network, card, path))
     )
     return Published(entry, written[0], fitted)
+
+
+@contextmanager
+def _threads(recipe: Recipe) -> Iterator[None]:
+    """
+    Give torch the threads of the recipe.
+
+    The steps of a small recurrent network are too short to share: the threads of one step wait
+    for each other at its end, and on a busy machine that costs many times what it saves.
+    """
+    before = torch.get_num_threads()
+    recurrent = recipe.network.kind in ("gru", "lstm")
+    torch.set_num_threads(recipe.fit.threads or (1 if recurrent else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _forecaster(network: Forecaster) -> Callable[[Batch], NDArray[np.float32]]:
