@@ -124,7 +124,8 @@ def _open(path: Path, device: Device) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(path, options, providers=providers)
     except Exception as exc:  # its exceptions share no base class
-        raise ModelRejected(f"ONNX Runtime cannot load the file: {exc}") from exc
+        reason = str(exc).replace(str(path), path.name)  # callers need not know our folders
+        raise ModelRejected(f"ONNX Runtime cannot load the file: {reason}") from exc
 
 
 def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
