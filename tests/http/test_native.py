@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.contract import ModelCard
+from models.repository import Repository
 from service.http.schemas.native import PredictResponse
-from tests.http.inprocess import ATTENTION, GRU, Service, running, weeks
+from tests.engine.graphs import Graph, card
+from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 
 MONTHS = [24.8, 26.1, 26.4, 25.6, 24.3, 22.9, 21.9, 20.9, 20.5, 20.9, 21.6, 22.7]
 
@@ -144,3 +146,25 @@ async def test_a_response_is_what_its_schema_says(service: Service):
     body = {"sequences": [{"id": "a", "values": MONTHS, "start": "2010-01-01"}]}
     answer = await service.predict(body | {"explain": ["attention"]}, ATTENTION)
     PredictResponse.model_validate_json(answer.content)
+
+
+async def test_several_targets_add_an_axis_and_known_covariates_must_come_along(tmp_path):
+    several = card(targets=("a", "b"), features=("a", "b", "c", "d"), known=("d",), horizon=3)
+    Repository(tmp_path).publish(several.name, Graph(several).write)
+    async with running(SMALL.model_copy(update={"models": tmp_path})) as service:
+        values, future = [[1, 2, 3, 4], [5, 6, 7, 8]], [[1], [2], [3]]
+        sequence = {"values": values, "future": future}
+        answer = await service.predict({"sequences": [sequence]}, several.name)
+        (prediction,) = answer.json()["predictions"]
+        assert [len(step) for step in prediction["mean"]] == [2, 2, 2]
+        for level in prediction["quantiles"].values():
+            assert [len(step) for step in level] == [2, 2, 2]
+        for wrong, says in (
+            (None, "expected 3 steps of the known covariates (d), got none"),
+            (future[:2], "expected shape (3, 1), got (2, 1)"),
+            ([[1], [None], [3]], "sequences[0].future[1]: a missing value"),
+        ):
+            body = {"sequences": [{"values": values} | ({"future": wrong} if wrong else {})]}
+            refused = await service.predict(body, several.name)
+            assert refused.status_code == 422
+            assert says in refused.json()["detail"]
