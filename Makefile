@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint zoo bench lock clean
+.PHONY: setup demo test zoo bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
