@@ -142,7 +142,7 @@ def _numbers(frame: Frame, column: str) -> pl.Series:
             f"{str(values[bad])[:40]!r} is not a number that float32 can hold",
             row=frame.rows[ROW][bad],
             column=column,
-            advice="Write a number, or leave the cell empty where the value is missing.",
+            advice="Write a number such as 12.5, or leave the cell empty if it is missing.",
         )
     return numbers.set(empty, None).cast(pl.Float32).alias(column)
 

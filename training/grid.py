@@ -74,7 +74,8 @@ def _refuse_gap(
         f"{times[before]!s:.19} and {times[before + 1]!s:.19} ({total} in all)",
         row=int(rows[before + 1]),
         column=recipe.time,
-        advice="Fill gaps on purpose with --fill missing, previous or linear (fill = ...).",
+        advice="Fill gaps on purpose with --fill missing, previous or linear (fill = ...)"
+        + (", or give the frequency the table really has." if total > len(times) else "."),
     )
 
 

@@ -57,6 +57,7 @@ def train(  # noqa: PLR0913  a run has this many choices
     Raises TrainingError: RecipeError, DataError or ParityError.  Nothing is published then.
     """
     table = read_table(recipe.data)
+    recipe = _decided(recipe, table)
     parts = split(table, recipe)
     say(
         f"{table.rows:,} rows of {len(table.series)} series; windows: {len(parts.train):,} to "
@@ -81,6 +82,15 @@ def train(  # noqa: PLR0913  a run has this many choices
         accuracy = measure(parts.test, _forecaster(fitted.network), recipe)
         card = _card(recipe, table, parts, fitted.network, accuracy)
         return _publish(repository, fitted, card)
+
+
+def _decided(recipe: Recipe, table: Table) -> Recipe:
+    """Choose what the recipe leaves to the data: series of different size need their own units."""
+    if recipe.network.normalisation != "auto":
+        return recipe
+    kind = "reversible" if len(table.series) > 1 else "last"
+    network = recipe.network.model_copy(update={"normalisation": kind})
+    return recipe.model_copy(update={"network": network})
 
 
 def _publish(repository: Repository, fitted: Fitted, card: ModelCard) -> Published:
@@ -140,7 +150,7 @@ def _card(
         max_length=longest,
         missing_values=table.missing,
         attention=network.attends,
-        exact=not network.attends and recipe.network.normalisation == "last",
+        exact=not network.attends,
         units=recipe.data.units,
         accuracy=accuracy,
         provenance=Provenance(

@@ -68,7 +68,7 @@ class NetworkRecipe(_Frozen):
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    normalisation: Literal["last", "reversible"] = "last"
+    normalisation: Literal["auto", "last", "reversible"] = "auto"  # reversible for many series
     linear_steps: Annotated[int, Field(ge=0)] = 0  # last steps of the linear skip (LSTNet); 0: none
 
     @model_validator(mode="after")

@@ -52,11 +52,7 @@ def read(source: str) -> Frame:
         ) from exc
     parquet = path.suffix == ".parquet"
     try:
-        rows = (
-            pl.read_parquet(io.BytesIO(content))
-            if parquet
-            else pl.read_csv(io.BytesIO(content), infer_schema=False)
-        )
+        rows = pl.read_parquet(io.BytesIO(content)) if parquet else _csv(content)
     except (pl.exceptions.PolarsError, OSError) as exc:  # OSError: a .gz that is none
         problem = str(exc).splitlines()[0]
         raise DataError(
@@ -67,6 +63,19 @@ def read(source: str) -> Frame:
     first = 1 if parquet else 2  # a CSV's header is its row 1
     numbered = rows.with_row_index(ROW, offset=first)
     return Frame(source, hashlib.sha256(content).hexdigest(), numbered)
+
+
+def _csv(content: bytes) -> pl.DataFrame:
+    """Read text columns; a header without commas may be separated by semicolons or tabs."""
+    header = pl.read_csv(io.BytesIO(content), infer_schema=False, n_rows=0).columns
+    separator = ","
+    if len(header) == 1:
+        separator = next((mark for mark in ";\t" if mark in header[0]), ",")
+    rows = pl.read_csv(io.BytesIO(content), infer_schema=False, separator=separator)
+    stripped = [name.strip() for name in rows.columns]
+    if len(set(stripped)) == len(stripped):
+        rows.columns = stripped
+    return rows
 
 
 def _shipped(source: str) -> Frame:

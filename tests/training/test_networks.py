@@ -160,3 +160,14 @@ def test_a_missing_actual_sends_no_gradient():
     pinball(levels, predictions, torch.tensor([[[2.0], [torch.nan]]])).backward()
     assert predictions.grad[0, 0].abs().min() > 0
     assert (predictions.grad[0, 1] == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e-3, 30.0, 1e3])
+def test_reversible_rows_of_any_size_are_alike_to_the_network(size):
+    net = network(normalisation="reversible")
+    sequences, lengths = rows(net), torch.tensor([12, 7, 3])
+    larger = sequences.clone()
+    larger[..., :2] *= size  # the targets; the covariate stays as it is
+    with torch.no_grad():
+        one, other = net(sequences, lengths)[0], net(larger, lengths)[0]
+    np.testing.assert_allclose(other / size, one, rtol=1e-3, atol=1e-2)

@@ -1,5 +1,7 @@
 """One family of networks per file, and the one place that builds a recipe's network."""
 
+from typing import Literal
+
 from training.networks.attention import SelfAttention
 from training.networks.forecaster import Forecaster
 from training.networks.heads import QuantileHead
@@ -14,7 +16,10 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     """Build the untrained network of a recipe; ``missing`` where the data has gaps as NaN."""
     network, data = recipe.network, recipe.data
     targets, known = len(data.targets), len(data.known)
-    normaliser = Normaliser(scaling, targets, known, kind=network.normalisation, missing=missing)
+    kind: Literal["last", "reversible"] = (
+        "reversible" if network.normalisation == "reversible" else "last"
+    )
+    normaliser = Normaliser(scaling, targets, known, kind=kind, missing=missing)
     return Forecaster(
         normaliser,
         _reader(network, normaliser.channels),

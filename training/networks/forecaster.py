@@ -53,28 +53,35 @@ class Forecaster(nn.Module):
         value is the attention (batch, time) of a network that attends, else None.
         """
         relative, batch, attention = self._answer(sequences, lengths, future)
+        if batch.spread is not None:
+            relative = relative * batch.spread[..., None]
         return self.normaliser.restore(relative, batch.shift), attention
 
     def loss(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None, actuals: Tensor
     ) -> Tensor:
-        """Return the pinball loss in units of the scale; a NaN among the actuals is skipped."""
-        relative, batch, _ = self._answer(sequences, lengths, future)
-        return pinball(self.levels, relative, self.normaliser.relative(actuals, batch.shift))
+        """
+        Return the pinball loss in the units the network sees; a NaN among the actuals is skipped.
+
+        Those are the global scale, or each row's own spread where the normalisation is reversible.
+        """
+        normalised, batch, _ = self._answer(sequences, lengths, future)
+        wanted = self.normaliser.relative(actuals, batch.shift)
+        if batch.spread is not None:
+            wanted = wanted / batch.spread
+        return pinball(self.levels, normalised, wanted)
 
     def _answer(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None
     ) -> tuple[Tensor, Normalised, Tensor | None]:
-        """Answer relative to each row's shift, in units of the scale."""
+        """Answer in the units the network sees."""
         batch: Normalised = self.normaliser(sequences, lengths)
         state, attention = self.reader(batch.inputs, lengths)
         ahead = self.normaliser.standardise_future(future) if future is not None else None
-        relative: Tensor = self.head(state, ahead)
+        normalised: Tensor = self.head(state, ahead)
         if self.skip is not None:
-            relative = relative + self.skip(batch.targets, lengths)[..., None]
-        if batch.spread is not None:
-            relative = relative * batch.spread[..., None]
-        return relative, batch, attention
+            normalised = normalised + self.skip(batch.targets, lengths)[..., None]
+        return normalised, batch, attention
 
 
 class _LinearSkip(nn.Module):

@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-_EPSILON = 1e-5  # of RevIN: keeps a flat row's deviation above zero
+# What keeps a flat row's spread above zero: a share of its own level, and of the global scale.
+_FLAT = 1e-4
+_LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Normaliser(nn.Module):
     Standardise the covariates, and measure each row's targets from where the row itself lies.
 
     "last" subtracts the last observed value; "reversible" subtracts the row's mean and divides
-    by its deviation (RevIN, Kim et al., ICLR 2022, without the learnt affine map).  A row in
+    by its deviation (RevIN, Kim et al., ICLR 2022, without the learnt affine map), so that series
+    of very different size are alike to the network.  A row in
     which a target was never observed keeps the global mean and scale.  No answer depends on
     the padding, in any bit: row statistics are gathered or summed from left to right.
     """
@@ -135,13 +138,16 @@ class Normaliser(nn.Module):
         return relative * self.scale[: self.targets, None] + shift[..., None]
 
     def _row(self, values: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        if self.kind == "reversible":
-            mean, scale = self.mean[: self.targets], self.scale[: self.targets]
-            centre, spread = _moments((values - mean) / scale, seen, lengths)
-            return centre * scale + mean, spread
-        if not self.missing:
-            return gather_steps(values, lengths[:, None] - 1), None
-        return _last_observed(values, seen, self.mean[: self.targets]), None
+        mean, scale = self.mean[: self.targets], self.scale[: self.targets]
+        if self.missing:
+            last = _last_observed(values, seen, mean)
+        else:
+            last = gather_steps(values, lengths[:, None] - 1)
+        if self.kind == "last":
+            return last, None
+        centre, deviation, observed = _moments(values, seen, last, lengths)
+        spread = deviation + _FLAT * centre.abs() + _LEAST * scale
+        return centre, torch.where(observed, spread / scale, 1.0)
 
 
 def _last_observed(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
@@ -151,12 +157,17 @@ def _last_observed(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
     return torch.where(last > 0, found, otherwise)
 
 
-def _moments(values: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    # Running sums read at length-1, not sums: what follows a row cannot change their rounding.
+def _moments(
+    values: Tensor, seen: Tensor, last: Tensor, lengths: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, deviation, and whether there was any value, each (batch, 1, targets)."""
+    # From the last value on, so that a large level costs no digits; and as running sums read at
+    # length-1, not sums: what follows a row cannot change their rounding.
     end = lengths[:, None] - 1
     count = gather_steps(seen.to(values.dtype).cumsum(1), end)
     divisor = count.clamp(min=1.0)
-    mean = gather_steps(values.cumsum(1), end) / divisor
-    centred = torch.where(seen, values - mean, 0.0)
+    moved = torch.where(seen, values - last, 0.0)
+    mean = gather_steps(moved.cumsum(1), end) / divisor
+    centred = torch.where(seen, moved - mean, 0.0)
     variance = gather_steps((centred * centred).cumsum(1), end) / divisor
-    return mean, torch.where(count > 0, (variance + _EPSILON).sqrt(), 1.0)
+    return last + mean, variance.sqrt(), count > 0
