@@ -2,17 +2,19 @@
 
 import os
 import tempfile
+from contextlib import ExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
 import uvicorn
+from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.repository import Repository
 from service.engine.cpus import available_cpus
 from service.http.metrics import MULTIPROCESS
-from service.settings import ZOO, Settings
+from service.settings import Settings
 
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
 
@@ -55,14 +57,17 @@ def serve(models: Path | None, host: str, port: int, workers: int, provider: str
         os.environ["SEQSERVE_MODELS"] = str(models)
     if provider is not None:
         os.environ["SEQSERVE_PROVIDER"] = provider
-    settings = Settings()
+    settings = _settings()
     if not settings.models.is_dir():
         raise click.UsageError(f"There is no folder {settings.models} to serve models from.")
+    if settings.provider == "cuda":
+        _insist_on_cuda()
     if settings.threads is None:
         os.environ["SEQSERVE_THREADS"] = str(max(1, available_cpus() // workers))
-    with tempfile.TemporaryDirectory(prefix="seqserve-metrics-") as folder:
+    with ExitStack() as stack:
         if workers > 1:
-            os.environ[MULTIPROCESS] = folder
+            folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")
+            os.environ[MULTIPROCESS] = stack.enter_context(folder)
         uvicorn.run(
             "service.http.app:app",
             factory=True,
@@ -84,7 +89,7 @@ def list_models(folder: Path | None) -> None:
     from service.engine.errors import ModelRejected  # noqa: PLC0415  loads the runtime
     from service.engine.runner import Device, OnnxRunner  # noqa: PLC0415
 
-    repository = Repository(folder or Settings().models or ZOO)
+    repository = Repository(folder or _settings().models)
     names = repository.names()
     if not names:
         click.echo(f"There are no models in {repository.root}.")
@@ -103,6 +108,27 @@ def list_models(folder: Path | None) -> None:
             naive = found.seasonal_naive_mae
             ratio = f"{found.mae / naive:.2f}" if naive else "-"
             click.echo(f"    {target}: MAE {found.mae:.4g}, {ratio} of seasonal naive's")
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as exc:
+        problems = (
+            f"SEQSERVE_{str(problem['loc'][0]).upper()}: {problem['msg']}"
+            for problem in exc.errors(include_url=False)
+        )
+        raise click.UsageError("\n".join(problems)) from exc
+
+
+def _insist_on_cuda() -> None:
+    from service.engine.errors import ModelRejected  # noqa: PLC0415  loads the runtime
+    from service.engine.runner import choose_device  # noqa: PLC0415
+
+    try:
+        choose_device("cuda")
+    except ModelRejected as exc:
+        raise click.ClickException(str(exc)) from exc
 
 
 def _missing(name: str, package: str) -> click.Command:

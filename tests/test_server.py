@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from examples.serving import serving
+from service.engine.runner import choose_device
 from service.settings import ZOO
 from tests.http.inprocess import weeks
 
@@ -106,6 +107,37 @@ def test_a_folder_that_is_not_there_ends_the_command_with_one_line(tmp_path):
     assert result.returncode == 2
     assert "There is no folder" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_setting_ends_the_command_with_its_name(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve"],
+        env=os.environ | {"SEQSERVE_THREADS": "many", "SEQSERVE_MAX_WAITING": "0"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "SEQSERVE_THREADS: Input should be a valid integer" in result.stderr
+    assert "SEQSERVE_MAX_WAITING: " in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_who_insists_on_cuda_is_told_at_once_where_there_is_none():
+    device = choose_device("auto")
+    if device.provider == "cuda":
+        pytest.skip("CUDA works here")
+    result = subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve", "--provider", "cuda"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == f"Error: CUDA was asked for, but {device.reason}\n"
 
 
 def test_the_models_of_a_repository_are_listed_with_their_accuracy():
