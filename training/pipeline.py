@@ -22,6 +22,7 @@ from training.networks import Forecaster, Scaling, build
 from training.recipe import Recipe
 from training.windows import Batch, Split, split, training_part
 
+SMALL = 128  # hidden units up to which one thread is the fastest
 PACKAGES = (
     "seqserve",
     "torch",
@@ -106,12 +107,12 @@ def _threads(recipe: Recipe) -> Iterator[None]:
     """
     Give torch the threads of the recipe.
 
-    The steps of a small recurrent network are too short to share: the threads of one step wait
-    for each other at its end, and on a busy machine that costs many times what it saves.
+    The products of a small network are too short to share: its threads wait for each other at
+    the end of each, and on a machine with other work that costs many times what it saves.
     """
     before = torch.get_num_threads()
-    recurrent = recipe.network.kind in ("gru", "lstm")
-    torch.set_num_threads(recipe.fit.threads or (1 if recurrent else before))
+    small = recipe.network.hidden <= SMALL
+    torch.set_num_threads(recipe.fit.threads or (1 if small else before))
     try:
         yield
     finally:

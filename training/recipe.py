@@ -92,7 +92,7 @@ class FitRecipe(_Frozen):
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    threads: Annotated[int, Field(ge=1)] | None = None  # on CPU; None: 1 for gru and lstm, else all
+    threads: Annotated[int, Field(ge=1)] | None = None  # on CPU; None: 1 up to 128 hidden, else all
     seed: int = 0
 
 
