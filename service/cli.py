@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.repository import Repository
-from service.engine.cpus import available_cpus
 from service.http.metrics import MULTIPROCESS
 from service.settings import Settings
 
@@ -49,23 +48,22 @@ def main() -> None:
 @click.option("--models", type=click.Path(path_type=Path), help="Repository to serve.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--workers", type=click.IntRange(1), help="Processes that share the port.")
 @click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]))
-def serve(models: Path | None, host: str, port: int, workers: int, provider: str | None) -> None:
+def serve(
+    models: Path | None, host: str, port: int, workers: int | None, provider: str | None
+) -> None:
     """Serve the newest version of every model of a repository."""
-    if models is not None:
-        os.environ["SEQSERVE_MODELS"] = str(models)
-    if provider is not None:
-        os.environ["SEQSERVE_PROVIDER"] = provider
+    for name, value in (("MODELS", models), ("WORKERS", workers), ("PROVIDER", provider)):
+        if value is not None:
+            os.environ[f"SEQSERVE_{name}"] = str(value)
     settings = _settings()
     if not settings.models.is_dir():
         raise click.UsageError(f"There is no folder {settings.models} to serve models from.")
     if settings.provider == "cuda":
         _insist_on_cuda()
-    if settings.threads is None:
-        os.environ["SEQSERVE_THREADS"] = str(max(1, available_cpus() // workers))
     with ExitStack() as stack:
-        if workers > 1:
+        if settings.workers > 1:
             folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")
             os.environ[MULTIPROCESS] = stack.enter_context(folder)
         uvicorn.run(
@@ -73,7 +71,7 @@ def serve(models: Path | None, host: str, port: int, workers: int, provider: str
             factory=True,
             host=host,
             port=port,
-            workers=workers,
+            workers=settings.workers,
             log_config=None,
             log_level=settings.log_level,
             access_log=False,

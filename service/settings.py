@@ -22,12 +22,18 @@ class Settings(BaseSettings):
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where models run; auto is CUDA if present and working, else CPU"
     )
+    workers: Annotated[int, Field(ge=1)] = Field(
+        1, description="processes that share the port; each loads every model"
+    )
     threads: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="runner threads a model; unset: the container's processors / workers"
+        None, description="runner threads a model and worker; unset: the container's processors"
     )
     max_batch_size: Annotated[int, Field(ge=1)] = Field(64, description="sequences in one batch")
     max_batch_steps: Annotated[int, Field(ge=1)] = Field(
         65_536, description="time steps in one batch, counted after padding"
+    )
+    inline_ms: Annotated[float, Field(ge=0)] = Field(
+        5, description="a batch foretold to be so short runs without a thread of its own"
     )
     max_waiting: Annotated[int, Field(ge=1)] = Field(
         4_096, description="sequences a model's queue holds; a request beyond it gets a 503"
@@ -55,4 +61,6 @@ class Settings(BaseSettings):
     def engine_options(self) -> EngineOptions:
         """Return what the engine must know, as its own value."""
         policy = BatchPolicy(self.max_batch_size, self.max_batch_steps, self.max_waiting)
-        return EngineOptions(self.provider, self.threads, policy)
+        return EngineOptions(
+            self.provider, self.threads, self.workers, policy, inline_seconds=self.inline_ms / 1000
+        )

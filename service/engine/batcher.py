@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.engine.costs import Costs, Proportional
 from service.engine.errors import EngineStopped, InferenceFailed
-from service.engine.jobs import Answer, Clock, Job, Row, Ticket, Timing, jobs_of
+from service.engine.jobs import Answer, Clock, Job, Row, Ticket, Timing
 from service.engine.scheduler import BatchPolicy, Scheduler
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,27 @@ class BatchReport:
     failed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """
+    Where batches may run.
+
+    ``share`` runner threads belong to this process; ``spare`` ones are lent to requests that
+    fill more than one batch, which would otherwise leave processors idle.  A batch foretold to
+    take at most ``inline_seconds`` runs on the event loop itself, without a hand-over: always
+    if the share is one thread, else only if nothing runs and nobody else waits.
+    """
+
+    share: int = 1
+    spare: int = 0
+    inline_seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """All runner threads."""
+        return self.share + self.spare
+
+
 class Observer(Protocol):
     """Hears of every batch and of every change of the queue, on the event loop."""
 
@@ -52,19 +74,22 @@ class Batcher:
     All methods belong to one event loop; only ``Runner.run`` is called from threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one part each
         self,
         runner: Runner,
         policy: BatchPolicy | None = None,
         *,
-        slots: int = 1,
+        slots: Slots | None = None,
+        costs: Costs | None = None,
         observer: Observer | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
         self._runner = runner
-        self._scheduler = Scheduler(policy or BatchPolicy())
-        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="runner")
-        self._slots = self._free = slots
+        self._costs = costs or Proportional()
+        self._scheduler = Scheduler(policy or BatchPolicy(), self._costs)
+        self.slots = slots or Slots()
+        self._threads = ThreadPoolExecutor(self.slots.total, thread_name_prefix="runner")
+        self._running = self._running_bulk = 0  # batches in threads; those of large requests
         self._observer = observer
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -84,7 +109,7 @@ class Batcher:
 
     @property
     def _resting(self) -> bool:
-        return self._free == self._slots and not self.waiting
+        return not self._running and not self.waiting
 
     async def predict(self, rows: Sequence[Row]) -> tuple[list[Answer], Timing]:
         """
@@ -92,20 +117,34 @@ class Batcher:
 
         Raises EngineStopped, Overloaded or InferenceFailed.
         """
-        if self._refusing:
-            raise EngineStopped
         if not rows:
             return [], Timing()
-        ticket, jobs = jobs_of(rows, self._clock())
-        self._scheduler.add(jobs)
-        self._report_waiting()
-        self._wake()
+        ticket = self.submit(rows)
         try:
             return await ticket.future, ticket.timing
         except BaseException:  # refused, failed or gone: what still waits waits for nobody
-            self._scheduler.discard(jobs)
-            self._report_waiting()
+            self.abandon(ticket)
             raise
+
+    def submit(self, rows: Sequence[Row]) -> Ticket:
+        """
+        Let a request of at least one row in; its ticket's future gets the answers.
+
+        Whoever does not want them any more calls ``abandon``, also after InferenceFailed.
+        Raises EngineStopped or Overloaded.
+        """
+        if self._refusing:
+            raise EngineStopped
+        ticket = Ticket(rows, self._clock(), self._loop)
+        self._scheduler.add(ticket.jobs)
+        self._wake()
+        return ticket
+
+    def abandon(self, ticket: Ticket) -> None:
+        """Drop what of a request still waits."""
+        ticket.future.cancel()
+        self._scheduler.discard(ticket.jobs)
+        self._report_waiting()
 
     async def close(self) -> None:
         """Refuse newcomers, finish what was accepted, and let the threads go."""
@@ -117,7 +156,7 @@ class Batcher:
 
     def _wake(self) -> None:
         # At the end of this turn of the loop: what arrived together leaves together.
-        if self._free and not self._dispatching:
+        if not self._dispatching and self._running < self.slots.total:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
 
@@ -126,9 +165,14 @@ class Batcher:
         batch: Sequence[Job] = ()
         sound = False
         try:
-            while self._free and (batch := self._scheduler.next_batch()):
-                self._threads.submit(self._execute, batch, self._clock())
-                self._free -= 1
+            self._report_waiting()
+            while free := self._free():
+                batch = self._scheduler.next_batch(free)
+                if self._runs_here(batch):
+                    self._finish(batch, self._clock(), *self._run(batch))
+                    self._wake()  # after a turn of the loop, to write the answers and read on
+                    break
+                self._start(batch)
             self._report_waiting()
             sound = True
         finally:
@@ -137,9 +181,45 @@ class Batcher:
             if self._idle and not self._idle.done() and self._resting:
                 self._idle.set_result(None)
 
-    def _execute(self, batch: Sequence[Job], taken_at: float) -> None:
+    def _free(self) -> int:
+        """Return how many batches the oldest request may start now; 0 if nobody waits."""
+        leader = self._scheduler.leader()
+        if leader is None:
+            return 0
+        free = self.slots.total - self._running
+        if self._is_bulk(leader):
+            return free
+        return min(free, self.slots.share - (self._running - self._running_bulk))
+
+    def _is_bulk(self, job: Job) -> bool:
+        return len(job.ticket.jobs) > self._scheduler.useful_size(job.length)
+
+    def _runs_here(self, batch: Sequence[Job]) -> bool:
+        limit = self.slots.inline_seconds
+        if not limit or self._is_bulk(batch[0]):
+            return False
+        if self.slots.share > 1 and (self._running or self.waiting):
+            return False
+        return self._costs.seconds(len(batch), max(job.length for job in batch)) <= limit
+
+    def _start(self, batch: Sequence[Job]) -> None:
+        bulk = self._is_bulk(batch[0])
+        self._threads.submit(self._execute, batch, self._clock(), bulk)
+        self._running += 1
+        self._running_bulk += bulk
+
+    def _execute(self, batch: Sequence[Job], taken_at: float, bulk: bool) -> None:  # noqa: FBT001
         """Run one batch in a runner thread, and hand its outcome to the loop whatever happens."""
         outcome: Sequence[Answer] | Exception = RuntimeError("The runner thread ended.")
+        seconds = 0.0
+        try:
+            outcome, seconds = self._run(batch)
+        finally:
+            self._loop.call_soon_threadsafe(self._ended, batch, taken_at, outcome, seconds, bulk)
+
+    def _run(self, batch: Sequence[Job]) -> tuple[Sequence[Answer] | Exception, float]:
+        """Return what the runner says to a batch, whatever it says, and its seconds."""
+        outcome: Sequence[Answer] | Exception
         started_at = self._clock()
         try:
             outcome = self._runner.run([job.row for job in batch])
@@ -147,29 +227,35 @@ class Batcher:
                 outcome = RuntimeError(f"{len(batch)} rows got {len(outcome)} answers.")
         except Exception as exc:  # noqa: BLE001  whatever a runner raises fails its batch only
             outcome = exc
-        finally:
-            ended_at = self._clock()
-            self._loop.call_soon_threadsafe(
-                self._finish, batch, outcome, taken_at, ended_at - started_at
-            )
+        return outcome, self._clock() - started_at
+
+    def _ended(
+        self,
+        batch: Sequence[Job],
+        taken_at: float,
+        outcome: Sequence[Answer] | Exception,
+        seconds: float,
+        bulk: bool,  # noqa: FBT001
+    ) -> None:
+        self._running -= 1
+        self._running_bulk -= bulk
+        self._finish(batch, taken_at, outcome, seconds)
+        self._dispatch()
 
     def _finish(
         self,
         batch: Sequence[Job],
-        outcome: Sequence[Answer] | Exception,
         taken_at: float,
+        outcome: Sequence[Answer] | Exception,
         seconds: float,
     ) -> None:
-        self._free += 1
         if isinstance(outcome, Exception):
             log.error("A batch of %d failed.", len(batch), exc_info=outcome)
             _fail({job.ticket for job in batch}, outcome)
         else:
             for job, answer in zip(batch, outcome, strict=True):
-                timing = Timing(taken_at - job.enqueued_at, seconds)
-                job.ticket.resolve(job.index, answer, timing)
+                job.ticket.resolve(job.index, answer, taken_at - job.enqueued_at, seconds)
         self._report_batch(batch, seconds, failed=isinstance(outcome, Exception))
-        self._dispatch()
 
     def _die(self, taken: Sequence[Job]) -> None:
         self._refusing = True

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-import numpy as np
-
 from models.contract import ModelCard
 from models.repository import Entry, ModelNotInRepository, Repository
 from service.engine.admission import check_rows
-from service.engine.batcher import Batcher, Observer
+from service.engine.batcher import Batcher, Observer, Slots
 from service.engine.cpus import available_cpus
 from service.engine.errors import (
     EngineStopped,
@@ -21,7 +19,7 @@ from service.engine.errors import (
     ModelUnavailable,
     NonFinitePrediction,
 )
-from service.engine.jobs import Answer, Row, Timing
+from service.engine.jobs import Answer, Row, Ticket, Timing
 from service.engine.runner import Device, OnnxRunner, Provider, choose_device
 from service.engine.scheduler import BatchPolicy
 from service.engine.selfcheck import SelfCheck, check
@@ -37,7 +35,18 @@ class EngineOptions:
 
     provider: Provider = "auto"
     threads: int | None = None  # runner threads a model; None: the processors allowed
+    workers: int = 1  # processes like this one on the same processors
     policy: BatchPolicy = field(default_factory=BatchPolicy)
+    inline_seconds: float = 0.005  # a batch as short as that needs no thread of its own
+
+    @property
+    def slots(self) -> Slots:
+        """Where batches run on CPU: our share of the processors, and the others for bulk."""
+        if self.threads:
+            return Slots(self.threads, 0, self.inline_seconds)
+        available = available_cpus()
+        share = max(1, available // self.workers)
+        return Slots(share, max(0, available - share), self.inline_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +103,6 @@ class Engine:
         serving = [model.batcher.ready for model in self._models.values()]
         return self._running and bool(serving) and all(serving)
 
-    @property
-    def threads(self) -> int:
-        """Runner threads a model."""
-        return self.options.threads or available_cpus()
-
     def names(self) -> list[str]:
         """List the models that serve, and those that failed to load."""
         return sorted({*self._newest, *(name for name, _ in self._failures)})
@@ -146,10 +150,19 @@ class Engine:
         """
         check_rows(rows, model.card)
         answers, timing = await model.batcher.predict(rows)
-        for index, answer in enumerate(answers):
-            if not np.isfinite(answer.predictions).all():
-                raise NonFinitePrediction(index)
+        insist_on_finite(answers)
         return answers, timing
+
+    def submit(self, model: LoadedModel, rows: Sequence[Row]) -> Ticket:
+        """
+        Begin what ``predict`` does, for a caller with no task of its own.
+
+        The ticket's future gets the answers or InferenceFailed; ``insist_on_finite`` is left to
+        the caller, and ``model.batcher.abandon`` where they are not wanted any more.
+        Raises InvalidSequence, Overloaded, EngineStopped.
+        """
+        check_rows(rows, model.card)
+        return model.batcher.submit(rows)
 
     async def _load_newest(self, name: str) -> None:
         for entry in reversed(self._repository.versions(name)):
@@ -185,7 +198,7 @@ class Engine:
         batcher = Batcher(
             runner,
             self.options.policy,
-            slots=self.threads if runner.provider == "cpu" else 1,
+            slots=self.options.slots if runner.provider == "cpu" else Slots(),
             observer=self._observers(entry.name, entry.version),
         )
         seconds = time.perf_counter() - started
@@ -204,6 +217,13 @@ class Engine:
         if self.device and self.device.provider != runner.provider:
             self.device = Device(runner.provider, "CUDA is present, but ONNX Runtime cannot use it")
             log.warning("provider: %s (%s)", self.device.provider, self.device.reason)
+
+
+def insist_on_finite(answers: Sequence[Answer]) -> None:
+    """Raise NonFinitePrediction for the first answer that is infinite or not a number."""
+    for index, answer in enumerate(answers):
+        if not answer.finite:
+            raise NonFinitePrediction(index)
 
 
 def _open_checked(entry: Entry, device: Device | None) -> tuple[OnnxRunner, SelfCheck]:

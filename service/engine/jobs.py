@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +11,22 @@ Array = NDArray[np.float32]
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Row:
-    """What a caller asks for one sequence."""
+    """What a caller asks for one sequence; never changed once made."""
 
     sequence: Array  # (time, features); NaN is a missing value
     future: Array | None = None  # (horizon, known)
     explain: bool = False  # whether the attention weights are wanted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Answer:
-    """What the model says about one row."""
+    """What the model says about one row; never changed once made."""
 
     predictions: Array  # (horizon, targets, quantiles)
     attention: Array | None = None  # (time,)
+    finite: bool = True  # whether no prediction is infinite or not a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +45,28 @@ class Ticket:
     here as a cancelled future.  Only this class completes it, and tolerates its absence.
     """
 
-    __slots__ = ("_answers", "_missing", "future", "timing")
+    __slots__ = ("_answers", "_compute", "_missing", "_queue", "future", "jobs")
 
-    def __init__(self, size: int) -> None:
-        self._answers: list[Answer | None] = [None] * size
-        self._missing = size
-        self.future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self.timing = Timing()
+    def __init__(self, rows: Sequence[Row], now: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._answers: list[Answer] = [_NONE] * len(rows)
+        self._missing = len(rows)
+        self._queue = self._compute = 0.0
+        self.future: asyncio.Future[list[Answer]] = loop.create_future()
+        self.jobs = [Job(row, self, index, now) for index, row in enumerate(rows)]
 
-    def resolve(self, index: int, answer: Answer, timing: Timing) -> None:
-        """Keep one row's answer; the last one completes the request."""
+    @property
+    def timing(self) -> Timing:
+        """Where the time went so far."""
+        return Timing(self._queue, self._compute)
+
+    def resolve(self, index: int, answer: Answer, queue: float, compute: float) -> None:
+        """Keep one row's answer and its seconds; the last one completes the request."""
         self._answers[index] = answer
         self._missing -= 1
-        self.timing = Timing(
-            max(self.timing.queue, timing.queue), max(self.timing.compute, timing.compute)
-        )
+        self._queue = max(self._queue, queue)
+        self._compute = max(self._compute, compute)
         if self._missing == 0 and not self.future.done():
-            self.future.set_result([answer for answer in self._answers if answer is not None])
+            self.future.set_result(self._answers)
 
     def fail(self, error: Exception) -> None:
         """Answer the whole request with an error, unless it has its answer already."""
@@ -68,18 +74,17 @@ class Ticket:
             self.future.set_exception(error)
 
 
-@dataclass(slots=True, eq=False)
 class Job:
     """One row of a request on its way through the engine."""
 
-    row: Row
-    ticket: Ticket
-    index: int
-    enqueued_at: float
-    length: int = field(init=False)
+    __slots__ = ("enqueued_at", "index", "length", "row", "ticket")
 
-    def __post_init__(self) -> None:
-        self.length = len(self.row.sequence)
+    def __init__(self, row: Row, ticket: Ticket, index: int, enqueued_at: float) -> None:
+        self.row = row
+        self.ticket = ticket
+        self.index = index
+        self.enqueued_at = enqueued_at
+        self.length = len(row.sequence)
 
     @property
     def abandoned(self) -> bool:
@@ -87,7 +92,4 @@ class Job:
         return self.ticket.future.done()
 
 
-def jobs_of(rows: Sequence[Row], now: float) -> tuple[Ticket, list[Job]]:
-    """Make the jobs of one request and the ticket they share."""
-    ticket = Ticket(len(rows))
-    return ticket, [Job(row, ticket, index, now) for index, row in enumerate(rows)]
+_NONE = Answer(np.empty((0, 0, 0), np.float32))

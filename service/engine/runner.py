@@ -107,12 +107,17 @@ class OnnxRunner:
         explain = self.card.attention and any(row.explain for row in rows)
         fetches = [PREDICTIONS, ATTENTION] if explain else [PREDICTIONS]
         outputs = cast(list[Array], self._session.run(fetches, feeds, self._options))
-        if not explain:
-            return [Answer(predictions) for predictions in outputs[0]]
-        return [
-            Answer(predictions, weights[:length] if row.explain else None)
-            for row, length, predictions, weights in zip(rows, lengths, *outputs, strict=True)
-        ]
+        finite = bool(np.isfinite(outputs[0]).all())
+        answers = [Answer(predictions, None, finite) for predictions in outputs[0]]
+        if not finite:
+            for answer in answers:
+                answer.finite = bool(np.isfinite(answer.predictions).all())
+        if explain:
+            for answer, row, length, weights in zip(
+                answers, rows, lengths, outputs[1], strict=True
+            ):
+                answer.attention = weights[:length] if row.explain else None
+        return answers
 
 
 def _open(path: Path, device: Device) -> ort.InferenceSession:

@@ -1,11 +1,16 @@
 """Decide which waiting jobs form the next batch: no clock, no tasks, no I/O."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
+from service.engine.costs import Costs, Proportional
 from service.engine.errors import Overloaded
 from service.engine.jobs import Job
+
+CLASSES_PER_OCTAVE = 4  # jobs of one class pad by at most a fifth
+WORTH_SPLITTING = 0.8  # of the time of the whole, to be shared out to idle runners
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +18,7 @@ class BatchPolicy:
     """How large a batch may grow, and how many jobs may wait."""
 
     max_batch_size: int = 64
-    max_batch_steps: int = 65_536  # time steps after padding, the true cost of a batch
+    max_batch_steps: int = 65_536  # time steps after padding
     max_waiting: int = 4_096
 
     def __post_init__(self) -> None:
@@ -21,17 +26,29 @@ class BatchPolicy:
             raise ValueError("Every bound of a batch policy must be at least 1.")
 
 
+@dataclass(slots=True)
+class _Share:
+    """How many jobs of one class go into the batch, and the longest of them."""
+
+    key: int
+    count: int
+    longest: int
+
+
 class Scheduler:
     """
     A waiting room with one queue for each class of similar lengths.
 
-    A batch holds jobs of one class, so that nobody pays for the padding of a much longer
-    neighbour.  The oldest job of all leads the next batch, so no class starves another.
-    Memory and time to leave are bounded: a job taken back is gone at once.
+    The oldest job of all leads the next batch: it goes at once, and a job is passed over at
+    most by as many batches as there were jobs before it.  Its own class fills the batch up to
+    the size that is still useful; jobs of other classes join as long as the measured costs say
+    that together is cheaper than apart.  Memory and time to leave are bounded: a job taken back
+    is gone at once.
     """
 
-    def __init__(self, policy: BatchPolicy) -> None:
+    def __init__(self, policy: BatchPolicy, costs: Costs | None = None) -> None:
         self._policy = policy
+        self._costs: Costs = costs or Proportional()
         self._queues: dict[int, OrderedDict[Job, int]] = {}  # job -> its place in line
         self._arrivals = 0
         self._waiting = 0
@@ -44,7 +61,10 @@ class Scheduler:
         if self._waiting + len(jobs) > self._policy.max_waiting:
             raise Overloaded(self._waiting, self._policy.max_waiting)
         for job in jobs:
-            queue = self._queues.setdefault(length_class(job.length), OrderedDict())
+            key = length_class(job.length)
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = OrderedDict()
             queue[job] = self._arrivals
             self._arrivals += 1
         self._waiting += len(jobs)
@@ -56,15 +76,30 @@ class Scheduler:
             if key in self._queues and self._queues[key].pop(job, None) is not None:
                 self._left(key)
 
-    def next_batch(self) -> list[Job]:
-        """Take the oldest job and those that fit with it; empty if nobody waits."""
+    def leader(self) -> Job | None:
+        """Return the oldest job whose caller is still there, if any."""
         while self._queues:
-            key = min(self._queues, key=self._oldest)
+            key = min(self._queues, key=self._oldest) if len(self._queues) > 1 else self._only()
             leader = next(iter(self._queues[key]))
             if not leader.abandoned:
-                return self._take(key)
+                return leader
             self.discard([leader])
-        return []
+        return None
+
+    def next_batch(self, free: int = 1) -> list[Job]:
+        """
+        Take the oldest job and those that go with it; empty if nobody waits.
+
+        ``free`` is how many runners are idle: what waits is shared out among them where that
+        is faster.
+        """
+        leader = self.leader()
+        if leader is None:
+            return []
+        batch: list[Job] = []
+        for share in self._compose(leader, free):
+            self._take(share, batch)
+        return batch
 
     def drain(self) -> list[Job]:
         """Give up every waiting job, oldest first."""
@@ -73,23 +108,74 @@ class Scheduler:
         self._waiting = 0
         return [job for job, _ in sorted(waiting, key=lambda item: item[1])]
 
+    def useful_size(self, steps: int) -> int:
+        """Return how many sequences of so many steps a batch may hold, and gain."""
+        by_steps = self._policy.max_batch_steps // steps
+        return max(1, min(self._policy.max_batch_size, by_steps, self._costs.useful_size(steps)))
+
+    def _compose(self, leader: Job, free: int) -> Iterator[_Share]:
+        """Yield what goes together, the leader's class first."""
+        key = length_class(leader.length)
+        share = self._share(key, self.useful_size(leader.length), free)
+        yield share
+        size, longest = share.count, share.longest
+        for other in self._neighbours(key):
+            room = self.useful_size(max(longest, self._longest_of(other))) - size
+            if room < 1:
+                continue
+            guest = self._share(other, room, 1)
+            if not self._together(size, longest, guest):
+                continue
+            yield guest
+            size, longest = size + guest.count, max(longest, guest.longest)
+
+    def _together(self, size: int, longest: int, guest: _Share) -> bool:
+        """Whether one batch costs less than two, and stays within the bound of steps."""
+        both, steps = size + guest.count, max(longest, guest.longest)
+        if both * steps > self._policy.max_batch_steps:
+            return False
+        apart = self._costs.seconds(size, longest) + self._costs.seconds(guest.count, guest.longest)
+        return self._costs.seconds(both, steps) < apart
+
+    def _share(self, key: int, room: int, free: int) -> _Share:
+        """Count who is there among the first of a class, within the bounds."""
+        there = (job.length for job in self._queues[key] if not job.abandoned)
+        lengths = list(islice(there, room * free))
+        longest = max(lengths, default=1)
+        count = max(1, min(len(lengths), room, self._policy.max_batch_steps // longest))
+        part = -(-len(lengths) // free)
+        if free > 1 and part < count:
+            whole = self._costs.seconds(count, longest)
+            if self._costs.seconds(part, longest) <= WORTH_SPLITTING * whole:
+                count = part
+        return _Share(key, count, longest)
+
+    def _neighbours(self, key: int) -> list[int]:
+        """List the other classes that wait, the nearest first, a shorter before a longer."""
+        if len(self._queues) == 1:
+            return []
+        others = [other for other in self._queues if other != key]
+        return sorted(others, key=lambda other: (abs(other - key), other))
+
+    def _longest_of(self, key: int) -> int:
+        return next(iter(self._queues[key])).length
+
     def _oldest(self, key: int) -> int:
         return next(iter(self._queues[key].values()))
 
-    def _take(self, key: int) -> list[Job]:
-        queue, batch, longest = self._queues[key], list[Job](), 0
-        while queue and len(batch) < self._policy.max_batch_size:
-            job = next(iter(queue))
-            if not job.abandoned:
-                longest = max(longest, job.length)
-                if batch and longest * (len(batch) + 1) > self._policy.max_batch_steps:
-                    break
-                batch.append(job)
-            queue.popitem(last=False)
+    def _only(self) -> int:
+        return next(iter(self._queues))
+
+    def _take(self, share: _Share, batch: list[Job]) -> None:
+        queue, wanted = self._queues[share.key], share.count
+        while queue and wanted:
+            job, _ = queue.popitem(last=False)
             self._waiting -= 1
+            if not job.abandoned:
+                batch.append(job)
+                wanted -= 1
         if not queue:
-            del self._queues[key]
-        return batch
+            del self._queues[share.key]
 
     def _left(self, key: int) -> None:
         self._waiting -= 1
@@ -98,7 +184,7 @@ class Scheduler:
 
 
 def length_class(length: int) -> int:
-    """Return the class of a length; each spans a factor of about the square root of two."""
+    """Return the class of a length; lengths of one class differ by at most a factor of 1.25."""
     octave = length.bit_length() - 1
-    upper_half = length * length >= 2 << (2 * octave)
-    return 2 * octave + upper_half
+    quarter = (length << 2 >> octave) & 3
+    return CLASSES_PER_OCTAVE * octave + quarter

@@ -1,27 +1,18 @@
-"""Read a JSON body within its limits; knows nothing of what is in it."""
+"""Read a body within its limits; knows nothing of what is in it."""
 
-import orjson
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from service.http.errors import BodyTooLarge, ClientGone, MalformedRequest, UnsupportedMediaType
+from service.http.errors import BodyTooLarge, ClientGone, UnsupportedMediaType
 
 
-async def read_json(request: Request, limit: int) -> object:
-    """
-    Return the parsed body.
-
-    Raises UnsupportedMediaType, BodyTooLarge, MalformedRequest or ClientGone.
-    """
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body; raise UnsupportedMediaType, BodyTooLarge or ClientGone."""
     _check_headers(request, limit)
     try:
-        body = await _read(request, limit)
+        return await _read(request, limit)
     except ClientDisconnect:
         raise ClientGone("The client left while it sent its request.") from None
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise MalformedRequest(f"The body is not JSON: {exc.msg} at byte {exc.pos}.") from None
 
 
 def _check_headers(request: Request, limit: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from service.engine.batcher import Batcher, BatchReport
+from service.engine.batcher import Batcher, BatchReport, Slots
 from service.engine.errors import EngineStopped, InferenceFailed, Overloaded
 from service.engine.scheduler import BatchPolicy
 from tests.doubles import (
@@ -100,7 +100,7 @@ async def test_requests_of_the_same_moment_share_the_first_batch():
 @pytest.mark.parametrize("when", ["waiting", "running"])
 async def test_a_caller_who_leaves_harms_nobody(leaver, when):
     runner = HeldRunner(held=True)
-    batcher = Batcher(runner, slots=1 if when == "waiting" else 2)
+    batcher = Batcher(runner, slots=Slots(1 if when == "waiting" else 2))
     first = await busy(batcher, runner)
     tasks = await asyncio.gather(*(asking(batcher, value) for value in range(1, 5)))
     if when == "running":
@@ -241,7 +241,7 @@ async def test_closing_finishes_what_was_accepted_and_refuses_newcomers():
 
 
 async def test_closing_lets_the_threads_go():
-    batcher = Batcher(HeldRunner(), slots=2)
+    batcher = Batcher(HeldRunner(), slots=Slots(2))
     await within(ask(batcher, 1))
     threads = list(batcher._threads._threads)
     await closed(batcher)
@@ -314,7 +314,7 @@ class Quiet:
 
 
 async def test_an_idle_batcher_polls_nothing_and_owns_no_task():
-    batchers = [Batcher(HeldRunner(), slots=2) for _ in range(4)]
+    batchers = [Batcher(HeldRunner(), slots=Slots(2)) for _ in range(4)]
     for batcher in batchers:
         await within(ask(batcher, 1, 2))
     await settle()
@@ -335,14 +335,14 @@ async def test_several_slots_run_in_parallel():
             together.wait()
             return [answer_to(each) for each in asked]
 
-    batcher = Batcher(Meeting(), BatchPolicy(max_batch_size=1), slots=3)
+    batcher = Batcher(Meeting(), BatchPolicy(max_batch_size=1), slots=Slots(3))
     assert await within(ask(batcher, 1, 2, 3)) == [1, 2, 3]
     await closed(batcher)
 
 
 async def test_no_more_batches_run_than_there_are_slots():
     runner = HeldRunner(held=True)
-    batcher = Batcher(runner, BatchPolicy(max_batch_size=1), slots=2)
+    batcher = Batcher(runner, BatchPolicy(max_batch_size=1), slots=Slots(2))
     task = await asking(batcher, 1, 2, 3, 4)
     await runner.entered()
     await runner.entered()
@@ -362,7 +362,7 @@ async def test_a_slow_batch_does_not_hold_up_the_other_slot():
                 gate.wait(PATIENCE)
             return answers
 
-    batcher = Batcher(SlowOnce(), slots=2)
+    batcher = Batcher(SlowOnce(), slots=Slots(2))
     slow = await busy(batcher, runner)
     for value in (1, 2, 3):
         assert await within(ask(batcher, value)) == [value]
@@ -394,12 +394,12 @@ async def test_a_request_in_several_batches_learns_of_its_slowest():
 async def test_the_observer_hears_of_every_batch_on_the_loop():
     observer = RecordingObserver()
     batcher = Batcher(PoisonedRunner(POISON), observer=observer, clock=lambda: 0.0)
-    await within(batcher.predict([row(1, 10), row(2, 9), row(3, 11)]))
+    await within(batcher.predict([row(1, 10), row(2, 10), row(3, 11)]))
     with pytest.raises(InferenceFailed):
         await within(ask(batcher, POISON))
     await closed(batcher)
     assert observer.reports == [
-        BatchReport(size=3, steps=30, padded_steps=33, seconds=0.0, failed=False),
+        BatchReport(size=3, steps=31, padded_steps=33, seconds=0.0, failed=False),
         BatchReport(size=1, steps=3, padded_steps=3, seconds=0.0, failed=True),
     ]
     assert max(observer.waiting) == 3
@@ -421,7 +421,7 @@ async def complaints():
 
 
 async def test_a_batcher_with_a_defect_answers_everyone_and_is_not_ready(complaints, monkeypatch):
-    def defect():
+    def defect(_free):
         raise Broken
 
     runner = HeldRunner(held=True)
@@ -469,7 +469,7 @@ class Crowd:
 
     def __init__(self, policy, slots):
         self.runner = JudgedRunner()
-        self.batcher = Batcher(self.runner, policy, slots=slots)
+        self.batcher = Batcher(self.runner, policy, slots=Slots(slots))
         self.requests = []  # (values, task)
         self._values = itertools.count()
 

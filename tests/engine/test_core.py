@@ -10,7 +10,6 @@ import pytest
 from models.contract import METADATA_KEY
 from models.repository import Repository
 from service.engine.core import Engine, EngineOptions
-from service.engine.cpus import available_cpus
 from service.engine.errors import (
     EngineStopped,
     InvalidSequence,
@@ -300,9 +299,15 @@ async def test_cuda_that_is_there_and_does_not_work_is_owned_up_to(repository, m
         assert await within(ask(engine, 1)) == 2
 
 
-def test_the_processors_allowed_are_taken_unless_told_otherwise(repository):
-    assert Engine(repository).threads == available_cpus()
-    assert Engine(repository, OPTIONS).threads == 2
+def test_the_processors_allowed_are_shared_among_workers_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr("service.engine.core.available_cpus", lambda: 8)
+    assert (EngineOptions().slots.share, EngineOptions().slots.spare) == (8, 0)
+    three = EngineOptions(workers=3).slots
+    assert (three.share, three.spare) == (2, 6)
+    many = EngineOptions(workers=20).slots
+    assert (many.share, many.spare) == (1, 7)
+    told = EngineOptions(threads=2, workers=3).slots
+    assert (told.share, told.spare) == (2, 0)
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm", "attention"])

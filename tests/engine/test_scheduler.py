@@ -60,8 +60,8 @@ def test_a_batch_holds_no_more_than_allowed():
 
 
 def test_the_steps_after_padding_bound_a_batch():
-    scheduler, _ = waiting(10, 10, 9, 11, 10, max_batch_steps=40)
-    assert lengths(scheduler.next_batch()) == [10, 10, 9]  # 4 * 11 would be 44
+    scheduler, _ = waiting(10, 10, 10, 11, 10, max_batch_steps=40)
+    assert lengths(scheduler.next_batch()) == [10, 10, 10]  # 4 * 11 would be 44
     assert lengths(scheduler.next_batch()) == [11, 10]
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.http.inprocess import GRU, Service, running, weeks
+from tests.http.inprocess import GRU, SMALL, Service, running, weeks
 
 
 class Gate:
@@ -29,7 +29,7 @@ class Gate:
 
 @pytest.fixture
 async def gated():
-    async with running() as service:
+    async with running(SMALL.model_copy(update={"inline_ms": 0})) as service:
         gate = Gate(service)
         try:
             yield service, gate

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import ModelNotFound
-from service.http.body import read_json
+from service.http.body import read_body
 from service.http.errors import DeadlineExceeded
 from service.http.presence import Presence, deadline_ms
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
@@ -95,11 +95,10 @@ async def _predict(
     milliseconds = deadline_ms(request, limits.request_timeout_ms)
     try:
         async with asyncio.timeout(milliseconds / 1000):
-            document = await read_json(request, limits.max_body_bytes)
-            query = Query(document, model.card, limits.max_sequences)
+            body = await read_body(request, limits.max_body_bytes)
+            query = Query(body, model.card, limits.max_sequences)
             async with Presence(request.receive):
                 answers, request.scope["timing"] = await engine.predict(model, query.rows)
     except TimeoutError:
         raise DeadlineExceeded(milliseconds) from None
-    body = query.write(answers, model.entry.version)
-    return Response(body, media_type="application/json")
+    return Response(query.write(answers, model.entry.version), media_type="application/json")

@@ -12,8 +12,10 @@ from models.contract import ModelCard
 from models.frequency import Frequency, format_time, parse_time
 from models.quantiles import mean_weights
 from service.engine.jobs import Answer, Array, Row
-from service.http.errors import InvalidRequest
+from service.http.errors import InvalidRequest, MalformedRequest
+from service.http.schemas import plain
 from service.http.schemas.arrays import to_matrix
+from service.http.schemas.plain import Asked, Series
 
 Step = list[float | None]
 Numbers = list[float | None] | list[Step]
@@ -80,40 +82,34 @@ class _Envelope(_Wire):
 class Query:
     """A checked request: rows for the engine, and how to write their answers."""
 
-    def __init__(self, document: object, card: ModelCard, max_sequences: int) -> None:
-        envelope = _envelope(document)
-        count = len(envelope.sequences)
-        if not 1 <= count <= max_sequences:
-            raise InvalidRequest(
-                "sequences", f"expected 1 to {max_sequences} sequences, got {count}"
-            )
-        if envelope.explain and not card.attention:
+    def __init__(self, body: bytes, card: ModelCard, max_sequences: int) -> None:
+        asked = plain.read(body, max_sequences) or _read_carefully(body, max_sequences)
+        if asked.attention and not card.attention:
             raise InvalidRequest("explain", "this model has no attention weights")
         self._card = card
-        self._levels = _levels(envelope.quantiles, card)
-        self._items = [_item(item, index) for index, item in enumerate(envelope.sequences)]
-        explain = bool(envelope.explain)
-        self.rows = [_row(item, index, explain=explain) for index, item in enumerate(self._items)]
+        self._levels = _levels(asked.quantiles, card)
+        self._asked = asked
+        self.rows = [Row(series.values, series.future, asked.attention) for series in asked.series]
         self._times = [
-            _timestamps(item.start, row, card, index)
-            for index, (item, row) in enumerate(zip(self._items, self.rows, strict=True))
+            _timestamps(series, card, index) for index, series in enumerate(asked.series)
         ]
 
     def write(self, answers: Sequence[Answer], version: int) -> bytes:
         """Return the response's body."""
         predictions = [
-            self._prediction(*one) for one in zip(self._items, self._times, answers, strict=True)
+            self._prediction(*one)
+            for one in zip(self._asked.series, self._times, answers, strict=True)
         ]
         body = {"model": self._card.name, "version": version, "predictions": predictions}
         return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
     def _prediction(
-        self, item: _Item, times: list[str] | None, answer: Answer
+        self, series: Series, times: list[str] | None, answer: Answer
     ) -> dict[str, object]:
         values = answer.predictions  # (horizon, targets, quantiles)
         mean = (values @ mean_weights(self._card.quantiles)).astype(np.float32)
         single = values.shape[1] == 1
-        out: dict[str, object] = {"id": item.id} if item.id is not None else {}
+        out: dict[str, object] = {"id": series.id} if series.id is not None else {}
         out["mean"] = mean[:, 0].copy() if single else mean
         out["quantiles"] = {
             label: np.ascontiguousarray(values[:, 0, level] if single else values[:, :, level])
@@ -124,6 +120,23 @@ class Query:
         if answer.attention is not None:
             out["attention"] = np.ascontiguousarray(answer.attention)
         return out
+
+
+def _read_carefully(body: bytes, max_sequences: int) -> Asked:
+    """Read any request, or raise MalformedRequest or InvalidRequest naming the first place."""
+    envelope = _envelope(_parse(body))
+    count = len(envelope.sequences)
+    if not 1 <= count <= max_sequences:
+        raise InvalidRequest("sequences", f"expected 1 to {max_sequences} sequences, got {count}")
+    series = [_series(item, index) for index, item in enumerate(envelope.sequences)]
+    return Asked(series, envelope.quantiles, bool(envelope.explain))
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise MalformedRequest(f"The body is not JSON: {exc.msg} at byte {exc.pos}.") from None
 
 
 def _envelope(document: object) -> _Envelope:
@@ -162,23 +175,23 @@ def _levels(asked: list[float] | None, card: ModelCard) -> list[tuple[str, int]]
     return [(str(level), card.quantiles.index(level)) for level in wanted]
 
 
-def _row(item: _Item, index: int, *, explain: bool) -> Row:
-    place = f"sequences[{index}]"
-    sequence = to_matrix(item.values, f"{place}.values")
+def _series(document: object, index: int) -> Series:
+    item, place = _item(document, index), f"sequences[{index}]"
+    values = to_matrix(item.values, f"{place}.values")
     future: Array | None = None
     if item.future is not None:
         future = to_matrix(item.future, f"{place}.future")
-    return Row(sequence, future, explain)
+    return Series(values, item.id, item.start, future)
 
 
-def _timestamps(start: str | None, row: Row, card: ModelCard, index: int) -> list[str] | None:
+def _timestamps(series: Series, card: ModelCard, index: int) -> list[str] | None:
     """Return the times of the forecast steps, or None if the caller gave no start."""
-    if start is None:
+    if series.start is None:
         return None
     place, frequency = f"sequences[{index}].start", Frequency.parse(card.frequency)
     try:
-        first: datetime = parse_time(start)
-        steps = range(len(row.sequence), len(row.sequence) + card.horizon)
+        first: datetime = parse_time(series.start)
+        steps = range(len(series.values), len(series.values) + card.horizon)
         return [format_time(frequency.step(first, step)) for step in steps]
     except ValueError:
         raise InvalidRequest(place, "expected an ISO 8601 time") from None

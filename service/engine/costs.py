@@ -1,0 +1,93 @@
+"""What a batch costs, from a few measured points: arithmetic only, nothing is timed here."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+NEAR_BEST = 0.95  # a smaller batch that comes so close to the best rate is the better one
+
+
+class Costs(Protocol):
+    """Foretells a batch."""
+
+    def seconds(self, size: int, steps: int) -> float:
+        """Return the seconds of one run of ``size`` sequences padded to ``steps``."""
+
+    def useful_size(self, steps: int) -> int:
+        """Return the largest batch of ``steps`` that still gains on a smaller one."""
+
+
+class Proportional:
+    """Without a measurement: a step costs what a step costs, and no batch is too large."""
+
+    def seconds(self, size: int, steps: int) -> float:
+        """Return the padded steps, in microseconds."""
+        return size * steps * 1e-6
+
+    def useful_size(self, steps: int) -> int:  # noqa: ARG002  part of the protocol
+        """Return no bound of its own."""
+        return 2**31
+
+
+@dataclass(frozen=True)
+class CostGrid:
+    """
+    t(size, steps) between the points of a grid, bilinear, and straight on beyond it.
+
+    ``seconds_at[i][j]`` is the time of one run of ``sizes[i]`` sequences of ``steps[j]``.
+    """
+
+    sizes: tuple[int, ...]
+    steps: tuple[int, ...]
+    seconds_at: tuple[tuple[float, ...], ...]
+    _known: dict[tuple[int, int], float] = field(default_factory=dict, repr=False, compare=False)
+    _useful: dict[int, int] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        rows, columns = len(self.sizes), len(self.steps)
+        if min(rows, columns) < 1 or [len(row) for row in self.seconds_at] != [columns] * rows:
+            raise ValueError("A grid of costs needs one time for each size and number of steps.")
+        if list(self.sizes) != sorted(set(self.sizes)) or list(self.steps) != sorted(
+            set(self.steps)
+        ):
+            raise ValueError("The sizes and steps of a grid of costs must increase.")
+        if not all(second > 0 for row in self.seconds_at for second in row):
+            raise ValueError("Every time in a grid of costs must be positive.")
+
+    def seconds(self, size: int, steps: int) -> float:
+        """Return the seconds of one run; never less than a tenth of the nearest point's."""
+        key = size, steps
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= 2**16:
+                self._known.clear()
+            found = self._known[key] = self._interpolate(size, steps)
+        return found
+
+    def useful_size(self, steps: int) -> int:
+        """Return the smallest measured size within 5 % of the best sequences per second."""
+        found = self._useful.get(steps)
+        if found is None:
+            rates = [size / self.seconds(size, steps) for size in self.sizes]
+            near = NEAR_BEST * max(rates)
+            pairs = zip(self.sizes, rates, strict=True)
+            found = self._useful[steps] = next(size for size, rate in pairs if rate >= near)
+        return found
+
+    def _interpolate(self, size: int, steps: int) -> float:
+        row, down = _place(self.sizes, size)
+        column, right = _place(self.steps, steps)
+        below, beside = min(row + 1, len(self.sizes) - 1), min(column + 1, len(self.steps) - 1)
+        first, second = self.seconds_at[row], self.seconds_at[below]
+        left = first[column] + down * (second[column] - first[column])
+        other = first[beside] + down * (second[beside] - first[beside])
+        return max(left + right * (other - left), 0.1 * first[column])
+
+
+def _place(points: Sequence[int], value: int) -> tuple[int, float]:
+    """Return the cell of a value, and where in it; outside [0, 1] beyond the first or last."""
+    cell = max(0, min(bisect_right(points, value) - 1, len(points) - 2))
+    if len(points) == 1:
+        return 0, 0.0
+    return cell, (value - points[cell]) / (points[cell + 1] - points[cell])

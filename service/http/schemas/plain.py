@@ -1,0 +1,132 @@
+"""
+The plain request straight from bytes into float32, and nothing but the plain one.
+
+simdjson finds the numbers and copies them out without making a Python object of each.  What it
+does not say is checked here: the rectangle, the depth, the keys.  Whatever is not plain, be it
+wrong or only unusual, is None, and read by the careful way, which names the place.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import simdjson
+
+from service.engine.jobs import Array
+
+_TOP = {"sequences", "quantiles", "explain"}
+_ITEM = {"values", "id", "start", "future"}
+_parser = simdjson.Parser()  # one event loop, one parser; it keeps its buffers
+
+
+@dataclass(slots=True)
+class Series:
+    """One sequence as it was asked: (time, features), and what came with it."""
+
+    values: Array
+    id: str | None = None
+    start: str | None = None
+    future: Array | None = None  # (horizon, known)
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request for forecasts, its numbers read, nothing held against a card yet."""
+
+    series: list[Series]
+    quantiles: list[float] | None = None
+    attention: bool = False
+
+
+class _NotPlain(Exception):
+    """Leave it to the careful way."""
+
+
+def read(body: bytes, max_sequences: int) -> Asked | None:
+    """Return the request, or None unless it is plain from its first byte to its last."""
+    if body[:1] != b"{" or b"\\" in body:  # a byte order mark; escapes in names
+        return None
+    try:
+        document = _parser.parse(body)
+        return _Reader(document, max_sequences).checked(body.count(b"["))
+    except (_NotPlain, ValueError, TypeError, RuntimeError, KeyError):
+        return None
+
+
+class _Reader:
+    def __init__(self, document: object, max_sequences: int) -> None:
+        if type(document) is not simdjson.Object:
+            raise _NotPlain
+        _check_keys(document, _TOP)
+        sequences = document["sequences"]
+        if type(sequences) is not simdjson.Array or not 1 <= len(sequences) <= max_sequences:
+            raise _NotPlain
+        self._brackets = 1  # how many "[" the parts read so far hold
+        self._asked = Asked([self._series(item) for item in sequences])
+        if "quantiles" in document:
+            self._asked.quantiles = self._levels(document["quantiles"])
+        if "explain" in document:
+            self._asked.attention = self._explain(document["explain"])
+
+    def checked(self, brackets: int) -> Asked:
+        """Return what was read if no array hides inside a row, which simdjson would flatten."""
+        if brackets != self._brackets:
+            raise _NotPlain
+        return self._asked
+
+    def _series(self, item: object) -> Series:
+        if type(item) is simdjson.Array:
+            return Series(self._matrix(item))
+        if type(item) is not simdjson.Object:
+            raise _NotPlain
+        _check_keys(item, _ITEM)
+        series = Series(self._matrix(item["values"]))
+        if "id" in item:
+            series.id = _text(item["id"], 256)
+        if "start" in item:
+            series.start = _text(item["start"], 64)
+        if "future" in item:
+            series.future = self._matrix(item["future"])
+        return series
+
+    def _matrix(self, values: object) -> Array:
+        if type(values) is not simdjson.Array or not len(values):
+            raise _NotPlain
+        flat = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
+        with np.errstate(over="ignore"):  # becomes infinite, which the engine refuses
+            numbers = cast(Array, flat.astype(np.float32))
+        self._brackets += 1
+        if type(values[0]) is not simdjson.Array:
+            if len(flat) != len(values):
+                raise _NotPlain
+            return numbers[:, np.newaxis]
+        widths = set(map(len, cast(list[simdjson.Array], values)))  # what is no array has none
+        width = widths.pop()
+        if widths or not width:
+            raise _NotPlain
+        self._brackets += len(values)
+        return numbers.reshape(len(values), width)
+
+    def _levels(self, levels: object) -> list[float]:
+        if type(levels) is not simdjson.Array:
+            raise _NotPlain
+        self._brackets += 1
+        return cast(list[float], np.frombuffer(levels.as_buffer(of_type="d"), np.float64).tolist())
+
+    def _explain(self, parts: object) -> bool:
+        if type(parts) is not simdjson.Array or any(part != "attention" for part in parts):
+            raise _NotPlain
+        self._brackets += 1
+        return len(parts) > 0
+
+
+def _check_keys(document: simdjson.Object, allowed: set[str]) -> None:
+    keys = list(document.keys())
+    if not allowed.issuperset(keys) or len(set(keys)) != len(keys):
+        raise _NotPlain
+
+
+def _text(value: object, longest: int) -> str:
+    if type(value) is not str or len(value) > longest:
+        raise _NotPlain
+    return value
