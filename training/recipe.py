@@ -93,7 +93,7 @@ class FitRecipe(_Frozen):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None  # on CPU; None: 1 up to 128 hidden, else all
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class Recipe(_Frozen):

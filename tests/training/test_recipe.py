@@ -233,3 +233,9 @@ def test_season_and_lengths_follow_from_the_frequency_unless_given(
 def test_the_description_builds_the_same_recipe_again(tmp_path):
     recipe = read(tmp_path, WHOLE)
     assert Recipe.build(json.loads(recipe.describe()), "the card") == recipe
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_no_generator_takes_is_refused_by_its_key(seed):
+    with pytest.raises(RecipeError, match=r"fit\.seed: Input should be"):
+        Recipe.build(document(fit={"seed": seed}), "the options")
