@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from training.checkpoint import RECIPE, identity, resumable
 from training.errors import TrainingError
 from training.networks.forecaster import Forecaster
 from training.quiet import quiet
@@ -60,7 +61,8 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
 
     The same recipe, data and initial weights give the same weights again.  ``checkpoints``
     gets ``best.ckpt`` and ``last.ckpt``; with ``resume`` a run goes on after its last whole
-    epoch, as if it had never stopped.  Raise TrainingError when no epoch had a finite loss.
+    epoch, as if it had never stopped.  Raise TrainingError when no epoch had a finite loss, and
+    for a checkpoint that is broken or another recipe's.
     """
     started = time.monotonic()
     best = ModelCheckpoint(
@@ -80,7 +82,7 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
             module,
             DataLoader(batches, batch_size=None),
             DataLoader(Batches(validation, recipe, training=False), batch_size=None),
-            ckpt_path=last if resume and last.is_file() else None,
+            ckpt_path=resumable(last, recipe) if resume and last.is_file() else None,
         )
     if not trainer.is_global_zero:
         sys.exit()  # the others of a run on many devices have done their part: one publishes
@@ -149,7 +151,11 @@ class Module(lightning.LightningModule):
         self.network = network
         self.batches = batches
         self.recipe = recipe.fit
+        self.identity = identity(recipe)
         self.known = bool(recipe.data.known)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[RECIPE] = self.identity
 
     def on_train_epoch_start(self) -> None:
         self.batches.start(self.current_epoch)

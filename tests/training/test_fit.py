@@ -215,3 +215,30 @@ def test_some_training_batches_are_shortened_within_bounds_and_validation_never(
     list(Batches(wave, plan, training=False))
     for rows, lengths in wave.asked:
         assert lengths == wave.available(np.array(rows)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"learning_rate": 1e-2}, "was made by another recipe"),
+        ({"batch_size": 8}, "was made by another recipe"),
+        ({"epochs": 1}, "comes after 2 epochs, the recipe wants 1"),
+    ],
+)
+def test_resume_refuses_a_checkpoint_the_recipe_cannot_go_on_from(tmp_path, changes, reason):
+    run(tmp_path, recipe(epochs=3))
+    with pytest.raises(TrainingError, match=reason) as caught:
+        run(tmp_path, recipe(**{"epochs": 3} | changes), resume=True)
+    assert "last.ckpt" in str(caught.value)
+
+
+def test_resume_may_raise_the_number_of_epochs(tmp_path):
+    run(tmp_path, recipe(epochs=1))
+    assert run(tmp_path, recipe(epochs=2), resume=True).epochs == 2
+
+
+def test_resume_refuses_a_broken_checkpoint_by_its_name(tmp_path):
+    run(tmp_path, recipe(epochs=1))
+    (tmp_path / "last.ckpt").write_bytes(b"half of a check")
+    with pytest.raises(TrainingError, match=r"last\.ckpt: is not a whole checkpoint"):
+        run(tmp_path, recipe(epochs=1), resume=True)

@@ -1,0 +1,42 @@
+"""Whether a run can go on from a checkpoint; trains nothing."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.errors import TrainingError
+from training.recipe import Recipe
+
+RECIPE = "recipe"  # the entry that says what made a checkpoint
+_FREE: dict[str, Any] = {  # what may change between a run and the one that goes on from it
+    "description": True,
+    "data": {"source", "units"},
+    "fit": {"epochs", "patience", "threads", "accelerator", "devices", "precision"},
+}
+
+
+def identity(recipe: Recipe) -> str:
+    """Write all of a recipe that a checkpoint's weights and optimiser depend on."""
+    return recipe.model_dump_json(exclude=_FREE)
+
+
+def resumable(path: Path, recipe: Recipe) -> Path:
+    """Return the checkpoint's path; raise TrainingError where this recipe cannot go on from it."""
+    if not zipfile.is_zipfile(path):  # torch.load of anything else fails in any way it likes
+        raise TrainingError(
+            f"{path}: is not a whole checkpoint\n  Leave out --resume to train anew."
+        )
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    if saved.get(RECIPE) != identity(recipe):
+        raise TrainingError(
+            f"{path}: was made by another recipe\n"
+            "  Leave out --resume to train anew, or give the recipe as it was."
+        )
+    if saved["epoch"] > recipe.fit.epochs:
+        raise TrainingError(
+            f"{path}: comes after {saved['epoch']} epochs, the recipe wants {recipe.fit.epochs}\n"
+            "  Raise epochs, or leave out --resume to train anew."
+        )
+    return path
