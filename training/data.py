@@ -88,7 +88,8 @@ def _times(frame: Frame, column: str) -> pl.Series:
             values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         parsed = values.cast(pl.Datetime("us"))
     else:
-        parsed = _parse_times(_texts(values).str.strip_chars())
+        texts = _texts(values).str.strip_chars()
+        parsed = _parse_times(_whole_dates(texts) if values.dtype == pl.String else texts)
     if parsed.null_count():
         bad = int(parsed.is_null().arg_max() or 0)
         found = "an empty cell" if values[bad] is None else repr(str(values[bad])[:40])
@@ -100,6 +101,11 @@ def _times(frame: Frame, column: str) -> pl.Series:
             advice="Write times as ISO 8601, such as 2026-11-23 or 2026-11-23T08:00:00Z.",
         )
     return parsed
+
+
+def _whole_dates(texts: pl.Series) -> pl.Series:
+    """Give a month or a year that stands alone, as ISO 8601 allows, its first day."""
+    return texts.str.replace(r"^(\d{4})$", "${1}-01").str.replace(r"^(\d{4}-\d{2})$", "${1}-01")
 
 
 def _parse_times(texts: pl.Series) -> pl.Series:

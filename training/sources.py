@@ -1,8 +1,11 @@
 """Read a table into polars with a row number per line; knows nothing of series or time."""
 
+import csv
 import difflib
+import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,7 @@ from training.errors import DataError
 
 ROW = "__row__"  # as a person counts in the file
 SHIPPED = "statsmodels:"
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"  # how such files begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,13 @@ def read(source: str) -> Frame:
         raise DataError(
             source, f"cannot be read: {exc.strerror}", advice="Check the path."
         ) from exc
-    parquet = path.suffix == ".parquet"
+    parquet = path.suffix == ".parquet" or content.startswith(_PARQUET)
     try:
-        rows = pl.read_parquet(io.BytesIO(content)) if parquet else _csv(content)
-    except (pl.exceptions.PolarsError, OSError) as exc:  # OSError: a .gz that is none
-        problem = str(exc).splitlines()[0]
-        raise DataError(
+        rows = pl.read_parquet(io.BytesIO(content)) if parquet else _csv(source, _text(content))
+    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as exc:
+        raise DataError(  # OSError and what follows: a .gz that is none, or not whole
             source,
-            f"is not a table: {problem}",
+            f"is not a table: {str(exc).splitlines()[0]}",
             advice="Write it as CSV with a header line, or as Parquet.",
         ) from exc
     first = 1 if parquet else 2  # a CSV's header is its row 1
@@ -65,17 +68,53 @@ def read(source: str) -> Frame:
     return Frame(source, hashlib.sha256(content).hexdigest(), numbered)
 
 
-def _csv(content: bytes) -> pl.DataFrame:
+def _text(content: bytes) -> bytes:
+    return gzip.decompress(content) if content.startswith(_GZIP) else content
+
+
+def _csv(source: str, content: bytes) -> pl.DataFrame:
     """Read text columns; a header without commas may be separated by semicolons or tabs."""
+    _refuse_other_encodings(source, content)
     header = pl.read_csv(io.BytesIO(content), infer_schema=False, n_rows=0).columns
     separator = ","
     if len(header) == 1:
         separator = next((mark for mark in ";\t" if mark in header[0]), ",")
-    rows = pl.read_csv(io.BytesIO(content), infer_schema=False, separator=separator)
+    try:
+        rows = pl.read_csv(io.BytesIO(content), infer_schema=False, separator=separator)
+    except pl.exceptions.ComputeError:
+        _refuse_long_row(source, content, separator)
+        raise
     stripped = [name.strip() for name in rows.columns]
     if len(set(stripped)) == len(stripped):
         rows.columns = stripped
     return rows
+
+
+def _refuse_other_encodings(source: str, content: bytes) -> None:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise DataError(
+            source,
+            "is not a table: its text is not UTF-8",
+            row=content[: exc.start].count(b"\n") + 1,
+            advice="Save it as CSV in UTF-8, or as Parquet.",
+        ) from exc
+
+
+def _refuse_long_row(source: str, content: bytes, separator: str) -> None:
+    """Raise DataError for the first row with more cells than the header has."""
+    rows = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
+    width = len(next(rows))
+    for number, cells in enumerate(rows, start=2):
+        if len(cells) > width:
+            raise DataError(
+                source,
+                f"the row has {len(cells)} cells, the header {width}",
+                row=number,
+                advice="Quote a cell that holds the separator, write numbers with a decimal "
+                "point, or drop what is too much.",
+            )
 
 
 def _shipped(source: str) -> Frame:

@@ -336,7 +336,10 @@ BAD = {
     ),
     "nothing at all": ("", {}, None, None, "is not a table: empty", "with a header line"),
     "a header alone": ("ds,y\n", {}, None, None, "the table has no rows", "at least one series"),
-    "a cell too many": (column([f"{HOURS[0]},7"]), {}, None, None, "is not a table", "as CSV"),
+    "a cell too many": (
+        column([HOURS[0], f"{HOURS[1]},7"]), {}, 3, None,
+        "the row has 3 cells, the header 2", "numbers with a decimal point",
+    ),
     "no id": (
         f"ds,id,y\n{HOURS[0]},a,1\n{HOURS[1]},,2\n", {"id": "id"}, 3, "id",
         "the row names no series", "Fill the column, or drop the row",
@@ -374,6 +377,32 @@ def test_rows_are_counted_as_the_file_has_them_and_not_in_the_order_of_time(tmp_
         table(tmp_path, column(times, values))
     with pytest.raises(DataError, match=r"row 7, column 'ds': .* comes twice, first in row 3"):
         table(tmp_path, column([*times[:5], times[1]]))
+
+
+def test_text_that_is_not_utf8_is_refused_by_its_row_and_not_for_a_missing_column(tmp_path):
+    path = tmp_path / "table.csv"
+    for row, content in ((1, "ds,y,größe\n"), (2, f"ds,y,note\n{HOURS[0]},1,groß\n")):
+        path.write_bytes(content.encode("latin-1"))
+        with pytest.raises(
+            DataError, match=rf"row {row}: .* is not UTF-8\n  Save it as CSV in UTF-8"
+        ):
+            read_table(recipe(path))
+
+
+def test_parquet_is_known_by_its_content_whatever_its_name(tmp_path):
+    path = tmp_path / "table.pq"
+    pl.DataFrame({"ds": HOURS[:3], "y": [1.0, 2.0, 3.0]}).write_parquet(path)
+    assert y(only(read_table(recipe(path)))) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "written"),
+    [("1mo", ["1949-01", "1949-02", "1949-03"]), ("1y", ["1949", "1950", "1951"])],
+)
+def test_a_month_or_a_year_may_stand_alone_as_iso_8601_allows(tmp_path, frequency, written):
+    series = only(table(tmp_path, column(written), frequency=frequency))
+    assert moments(series)[0] == "1949-01-01T00:00"
+    assert len(series.times) == 3
 
 
 def test_rows_of_parquet_count_from_one(tmp_path):
@@ -415,7 +444,9 @@ def test_every_type_that_holds_numbers_is_read(tmp_path, values):
     assert y(only(read_table(recipe(path)))) in ([1, 2], [1, 0])
 
 
-@pytest.mark.parametrize("times", [[1, 2], [1.5, 2.5], [[1], [2]], [True, False]], ids=repr)
+@pytest.mark.parametrize(
+    "times", [[1, 2], [2023, 2024], [1.5, 2.5], [[1], [2]], [True, False]], ids=repr
+)
 def test_numbers_are_not_taken_for_times(tmp_path, times):
     path = tmp_path / "table.parquet"
     pl.DataFrame({"ds": times, "y": [1, 2]}).write_parquet(path)
@@ -426,13 +457,12 @@ def test_numbers_are_not_taken_for_times(tmp_path, times):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("table.csv", b"ds,y\n2024-01-01,\xe9\n"),
         ("table.csv.gz", gzip.compress(column(HOURS).encode())[:60]),
         ("table.csv.gz", b"\x1f\x8bnot a gzip"),
         ("table.parquet", b"PAR1 and nothing more"),
         ("table.parquet", b""),
     ],
-    ids=["latin-1", "half a gzip", "no gzip", "no parquet", "empty parquet"],
+    ids=["half a gzip", "no gzip", "no parquet", "empty parquet"],
 )
 def test_a_broken_file_is_refused_by_its_name(tmp_path, name, content):
     path = tmp_path / name
