@@ -45,7 +45,8 @@ def main() -> None:
         forecasts = [_forecast(url, recipe) for recipe in recipes]
         picture = _picture(forecasts)
         seconds = time.perf_counter() - started
-        console.print(f"[bold]Done in {seconds:.0f} s.[/] Picture: {picture}. Docs: {url}/docs")
+        console.print(f"[bold]Done in {seconds:.0f} s.[/] Picture: {picture}")
+        console.print(f"Docs: {url}/docs")
         if _keep():
             console.print("The service stays up; Ctrl+C ends it.")
             _wait()
@@ -72,7 +73,7 @@ def _forecast(url: str, recipe: Recipe) -> tuple[ModelCard, np.ndarray, dict[str
     answer = httpx.post(f"{url}/v1/models/{recipe.name}/predict", json=body)
     answer.raise_for_status()
     predictions = answer.json()["predictions"]
-    console.print(_table(card, lengths, predictions))
+    console.print(forecast_table(card, lengths, predictions))
     history = series.values[-card.max_length :, 0]
     _plot(card, history, predictions[0])
     return card, history, predictions[0]
@@ -84,10 +85,17 @@ def _sequence(times: np.ndarray, values: np.ndarray, length: int) -> dict[str, A
     return {"id": f"last {length} steps", "start": start, "values": numbers}
 
 
-def _table(card: ModelCard, lengths: Sequence[int], predictions: list[dict[str, Any]]) -> Table:
+def forecast_table(
+    card: ModelCard, lengths: Sequence[int], predictions: list[dict[str, Any]]
+) -> Table:
+    """Return the median and the 80 % interval of each step, a column for each length."""
     unit = card.units.get(card.targets[0], "")
     table = Table(
-        title=f"{card.name}: {card.targets[0]} ({unit})", title_justify="left", box=box.SIMPLE_HEAD
+        title=f"{card.name}: {card.targets[0]} ({unit})",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,  # and no padding there: three columns of intervals fit into 80
+        pad_edge=False,
     )
     table.add_column("time")
     for length in lengths:

@@ -17,9 +17,10 @@ def accuracy_table(card: ModelCard) -> Table:
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
-    table.add_column("target")
-    for column in ("MAE", "naive", "ratio", "RMSE", "naive", "quantile loss", "coverage"):
-        table.add_column(column, justify="right")
+    # A narrow terminal breaks names, never figures.
+    table.add_column("target", overflow="fold", min_width=4)
+    for column in ("MAE", "naive", "ratio", "RMSE", "naive", "quantile\nloss", "coverage"):
+        table.add_column(column, justify="right", no_wrap=True)
     for target, found in accuracy.targets.items():
         unit = card.units.get(target)
         table.add_row(

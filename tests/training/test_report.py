@@ -1,0 +1,49 @@
+"""What a person reads after a run: whole figures, however narrow the terminal."""
+
+import io
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from models.contract import Accuracy, ModelCard, TargetAccuracy
+from training.report import accuracy_table
+
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
+TARGET = "temperature"
+
+
+def printed(width: int, **figures: float) -> str:
+    errors = dict.fromkeys(TargetAccuracy.model_fields, 0.5) | figures
+    accuracy = Accuracy(
+        windows=69, season=12, start=DAY, end=DAY, targets={TARGET: TargetAccuracy(**errors)}
+    )
+    card = ModelCard(
+        name="sea",
+        features=(TARGET,),
+        targets=(TARGET,),
+        horizon=6,
+        quantiles=(0.1, 0.5, 0.9),
+        frequency="1mo",
+        min_length=12,
+        max_length=48,
+        units={TARGET: "degrees Celsius"},
+        accuracy=accuracy,
+    )
+    console = Console(file=io.StringIO(), width=width)
+    console.print(accuracy_table(card))
+    return console.file.getvalue()
+
+
+def test_eighty_columns_hold_every_figure_of_a_target_with_a_long_name():
+    text = printed(80, mae=0.8207, seasonal_naive_mae=1.102, rmse=1.035, coverage=0.68)
+    (line,) = (line for line in text.splitlines() if "0.8207" in line)
+    assert line.split() == [
+        TARGET, "0.8207", "1.102", "0.74", "1.035", "0.5", "0.5000", "68%", "of", "50%",
+    ]  # fmt: skip
+
+
+def test_a_long_name_is_broken_and_never_the_figures():
+    text = printed(80, mae=3.522e34, seasonal_naive_mae=1.234e33, rmse=3.5e35)
+    assert "…" not in text
+    for figure in ("3.522e+34", "1.234e+33", "28.54", "3.5e+35", "50% of 50%"):
+        assert figure in text
