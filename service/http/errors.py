@@ -1,7 +1,7 @@
 """The table: every error -> its status -> its ``application/problem+json`` (RFC 9457)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -45,7 +45,11 @@ class BodyTooLarge(RequestError):
 
 
 class UnsupportedMediaType(RequestError):
-    """The body is of a type nobody reads here."""
+    """The body is of a type nobody reads here; ``headers`` say which types are."""
+
+    def __init__(self, problem: str, accept: str = "application/json") -> None:
+        super().__init__(problem)
+        self.headers = {"accept": accept}
 
 
 class DeadlineExceeded(RequestError):
@@ -73,9 +77,7 @@ _RETRY = {"retry-after": "1"}
 TABLE: Mapping[type[Exception], Problem] = {
     MalformedRequest: Problem(400, "malformed-request", "The request cannot be read"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large", {"connection": "close"}),
-    UnsupportedMediaType: Problem(
-        415, "unsupported-media-type", "Unsupported media type", {"accept": "application/json"}
-    ),
+    UnsupportedMediaType: Problem(415, "unsupported-media-type", "Unsupported media type"),
     InvalidRequest: Problem(422, "invalid-request", "The request does not fit"),
     InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),
     NonFinitePrediction: Problem(422, "model-non-finite", "The model's answer is not finite"),
@@ -112,7 +114,10 @@ def problem_response(problem: Problem, detail: str, request_id: str | None) -> R
 
 
 async def _answer(request: Request, exc: Exception) -> Response:
-    return problem_response(TABLE[type(exc)], str(exc), request.scope.get("request_id"))
+    problem = TABLE[type(exc)]
+    if isinstance(exc, UnsupportedMediaType):
+        problem = replace(problem, headers=exc.headers)
+    return problem_response(problem, str(exc), request.scope.get("request_id"))
 
 
 async def _answer_framework(request: Request, exc: Exception) -> Response:

@@ -1,6 +1,5 @@
 """The native API: models, cards, predictions. A route finds, asks, wraps."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -9,9 +8,8 @@ from pydantic import BaseModel
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import ModelNotFound
-from service.http.body import read_body
-from service.http.errors import DeadlineExceeded
-from service.http.presence import Presence, deadline_ms
+from service.http.body import read_bytes
+from service.http.prediction import ask
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
 from service.http.schemas.native import PredictResponse, Query
 
@@ -30,7 +28,7 @@ class Problem(BaseModel):
     request_id: str | None
 
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "content": {"application/problem+json": {}}}
     for status in (400, 404, 413, 415, 422, 500, 503)
 }
@@ -46,7 +44,7 @@ class Limits(BaseModel):
 
 def router(engine: Engine, limits: Limits) -> APIRouter:
     """Return the routes of one engine."""
-    routes = APIRouter(prefix="/v1/models", tags=["models"], responses=_PROBLEMS)
+    routes = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS)
 
     # First what is asked most: routes are tried in order.
     @routes.post("/{name}/predict", response_model=PredictResponse)
@@ -57,7 +55,7 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.post("/{name}/versions/{version}/predict", response_model=PredictResponse)
     async def predict_version(name: Name, version: Version, request: Request) -> Response:
         """Forecast each sequence with the version named."""
-        model = await _version(engine, name, version)
+        model = await named_version(engine, name, version)
         return await _predict(engine, model, request, limits)
 
     @routes.get("")
@@ -73,7 +71,7 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.get("/{name}/versions/{version}")
     async def describe_version(name: Name, version: Version) -> ModelDetail:
         """Describe one version of a model."""
-        return detail(engine, await _version(engine, name, version), limits.max_sequences)
+        return detail(engine, await named_version(engine, name, version), limits.max_sequences)
 
     @routes.get("/{name}/card")
     async def card(name: Name) -> ModelCard:
@@ -83,7 +81,8 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     return routes
 
 
-async def _version(engine: Engine, name: str, version: str) -> LoadedModel:
+async def named_version(engine: Engine, name: str, version: str) -> LoadedModel:
+    """Return the version a path names; raise what ``Engine.model`` does."""
     if not (version.isascii() and version.isdecimal() and len(version) <= 9):  # noqa: PLR2004
         raise ModelNotFound(name)
     return await engine.model(name, int(version))
@@ -92,13 +91,10 @@ async def _version(engine: Engine, name: str, version: str) -> LoadedModel:
 async def _predict(
     engine: Engine, model: LoadedModel, request: Request, limits: Limits
 ) -> Response:
-    milliseconds = deadline_ms(request, limits.request_timeout_ms)
-    try:
-        async with asyncio.timeout(milliseconds / 1000):
-            body = await read_body(request, limits.max_body_bytes)
-            query = Query(body, model.card, limits.max_sequences)
-            async with Presence(request.receive):
-                answers, request.scope["timing"] = await engine.predict(model, query.rows)
-    except TimeoutError:
-        raise DeadlineExceeded(milliseconds) from None
-    return Response(query.write(answers, model.entry.version), media_type="application/json")
+    async def read() -> Query:
+        body = await read_bytes(request, limits.max_body_bytes, ["application/json"])
+        return Query(body, model.card, limits.max_sequences)
+
+    query, answers = await ask(engine, model, request, limits.request_timeout_ms, read)
+    body = query.write(answers, model.entry.version)
+    return Response(body, media_type="application/json")
