@@ -14,9 +14,10 @@ from service.engine.core import Engine
 from service.http import errors
 from service.http.access import Access
 from service.http.metrics import Metrics
-from service.http.routes import native, operations
+from service.http.routes import native, oip, operations
 from service.http.schemas.examples import example_request
 from service.http.schemas.native import PredictRequest
+from service.http.schemas.oip_documents import InferRequest
 from service.logs import configure
 from service.settings import Settings
 
@@ -47,6 +48,7 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
         request_timeout_ms=settings.request_timeout_ms,
     )
     app.include_router(native.router(engine, limits))
+    app.include_router(oip.router(engine, limits))
     app.include_router(operations.router(engine, metrics))
     errors.install(app)
     app.add_middleware(Access, metrics=metrics, log_requests=settings.access_log)
@@ -71,9 +73,10 @@ def _openapi(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
         text = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        schema = PredictRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-        text["components"]["schemas"] |= schema.pop("$defs", {})
-        text["components"]["schemas"]["PredictRequest"] = schema
+        for wire in (PredictRequest, InferRequest):
+            schema = wire.model_json_schema(ref_template="#/components/schemas/{model}")
+            text["components"]["schemas"] |= schema.pop("$defs", {})
+            text["components"]["schemas"][wire.__name__] = schema
         cards = [model.card for name in engine.names() if (model := engine.newest(name))]
         body = {
             "required": True,

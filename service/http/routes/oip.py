@@ -1,0 +1,120 @@
+"""The Open Inference Protocol, version 2: health, metadata, infer. A route finds, asks, wraps."""
+
+from importlib.metadata import version as installed
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from service.engine.core import Engine, LoadedModel
+from service.http.body import read_bytes
+from service.http.errors import MalformedRequest
+from service.http.prediction import ask
+from service.http.routes.native import PROBLEMS, Limits, Name, Version, named_version
+from service.http.schemas.oip import BINARY, HEADER_LENGTH, InferQuery
+from service.http.schemas.oip_documents import (
+    InferResponse,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    infer_operation,
+    metadata,
+)
+
+# The protocol's own clients declare no type at all, or octet-stream even for JSON alone.
+ACCEPTED = ["application/json", BINARY, ""]
+
+_INFER: dict[str, Any] = {
+    "response_model": InferResponse,
+    "openapi_extra": infer_operation(),
+}
+
+
+def router(engine: Engine, limits: Limits) -> APIRouter:
+    """Return the routes of one engine."""
+    routes = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+    # First what is asked most: routes are tried in order.
+    @routes.post("/models/{name}/infer", responses=PROBLEMS, **_INFER)
+    async def infer(name: Name, request: Request) -> Response:
+        """Forecast each sequence of a tensor, with the newest version."""
+        return await _infer(engine, await engine.model(name), request, limits)
+
+    @routes.post("/models/{name}/versions/{version}/infer", responses=PROBLEMS, **_INFER)
+    async def infer_version(name: Name, version: Version, request: Request) -> Response:
+        """Forecast each sequence of a tensor with the version named."""
+        model = await named_version(engine, name, version)
+        return await _infer(engine, model, request, limits)
+
+    @routes.get("")
+    async def server() -> ServerMetadata:
+        """Say who answers, and which extensions of the protocol it has."""
+        return ServerMetadata(name="seqserve", version=installed("seqserve"))
+
+    @routes.get("/health/live")
+    async def live() -> ServerLive:
+        """Answer as long as the process does."""
+        return ServerLive()
+
+    @routes.get("/health/ready", responses={503: {"model": ServerReady}})
+    async def ready(response: Response) -> ServerReady:
+        """Answer 200 when predictions are served, 503 while they are not."""
+        response.status_code = 200 if engine.ready else 503
+        return ServerReady(ready=engine.ready)
+
+    _add_models(routes, engine)
+    return routes
+
+
+def _add_models(routes: APIRouter, engine: Engine) -> None:
+    @routes.get("/models/{name}")
+    async def describe(name: Name) -> ModelMetadata:
+        """Describe the tensors of a model's newest version."""
+        return _metadata(engine, await engine.model(name))
+
+    @routes.get("/models/{name}/versions/{version}")
+    async def describe_version(name: Name, version: Version) -> ModelMetadata:
+        """Describe the tensors of one version."""
+        return _metadata(engine, await named_version(engine, name, version))
+
+    @routes.get("/models/{name}/ready")
+    async def ready(name: Name, response: Response) -> ModelReady:
+        """Answer 200 when the model serves."""
+        return _ready(await engine.model(name), response)
+
+    @routes.get("/models/{name}/versions/{version}/ready")
+    async def version_ready(name: Name, version: Version, response: Response) -> ModelReady:
+        """Answer 200 when the version serves."""
+        return _ready(await named_version(engine, name, version), response)
+
+
+def _metadata(engine: Engine, model: LoadedModel) -> ModelMetadata:
+    name = model.entry.name
+    return metadata(model.card, [entry.version for entry in engine.versions(name)])
+
+
+def _ready(model: LoadedModel, response: Response) -> ModelReady:
+    response.status_code = 200 if model.batcher.ready else 503
+    return ModelReady(name=model.entry.name, ready=model.batcher.ready)
+
+
+async def _infer(engine: Engine, model: LoadedModel, request: Request, limits: Limits) -> Response:
+    async def read() -> InferQuery:
+        header_length = _header_length(request)
+        body = await read_bytes(request, limits.max_body_bytes, ACCEPTED)
+        return InferQuery(body, header_length, model.card, limits.max_sequences)
+
+    query, answers = await ask(engine, model, request, limits.request_timeout_ms, read)
+    reply = query.write(answers, model.entry.version)
+    return Response(reply.body, headers=dict(reply.headers), media_type=reply.media_type)
+
+
+def _header_length(request: Request) -> int | None:
+    found = request.headers.getlist(HEADER_LENGTH)
+    if not found:
+        return None
+    text = found[0]
+    if not (len(found) == 1 and text.isascii() and text.isdecimal() and len(text) <= 9):  # noqa: PLR2004
+        raise MalformedRequest("Inference-Header-Content-Length must be one whole number.")
+    return int(text)

@@ -1,0 +1,180 @@
+"""The documents of the Open Inference Protocol: what OpenAPI says of them, and the metadata."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ["binary_tensor_data"]
+ANY = -1  # a dimension the caller chooses
+
+Dimension = Annotated[int, Field(ge=1)]
+Numbers = list[float | None] | list[list[list[float | None]]] | list[list[int]]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+
+class InputParameters(_Open):
+    """Of one input; those that are unknown are ignored."""
+
+    binary_data_size: int | None = Field(
+        None, description="bytes of this input behind the JSON header, in place of data"
+    )
+
+
+class InputTensor(_Wire):
+    """One input: its numbers flat or nested, or in binary behind the header."""
+
+    name: Literal["sequences", "lengths", "future"]
+    shape: list[Dimension]
+    datatype: Literal["FP32", "INT64"]
+    parameters: InputParameters | None = None
+    data: Numbers | None = Field(None, description="null is a missing value")
+
+
+class OutputParameters(_Open):
+    """Of one output; those that are unknown are ignored."""
+
+    binary_data: bool = Field(default=False, description="whether it comes in binary")
+
+
+class RequestedOutput(_Wire):
+    """One output that is wanted."""
+
+    name: Literal["predictions", "attention"]
+    parameters: OutputParameters | None = None
+
+
+class RequestParameters(_Open):
+    """Of the whole request; those that are unknown are ignored."""
+
+    binary_data_output: bool = Field(
+        default=False, description="whether outputs come in binary that do not say"
+    )
+
+
+class InferRequest(_Wire):
+    """
+    Sequences (batch, time, features) FP32, padded on the right where ``lengths`` are given.
+
+    ``lengths`` are INT64 (batch,) or (batch, 1); ``future`` is FP32 (batch, horizon, known).
+    Binary data follows this document in the order of the inputs; then the header
+    Inference-Header-Content-Length says how many bytes the document has.
+    """
+
+    inputs: list[InputTensor]
+    id: Annotated[str, Field(max_length=256)] | None = None
+    parameters: RequestParameters | None = None
+    outputs: list[RequestedOutput] | None = Field(None, description="predictions, if absent")
+
+
+class OutputTensor(_Wire):
+    """Predictions (batch, horizon, targets, quantiles), or attention (batch, time)."""
+
+    name: Literal["predictions", "attention"]
+    datatype: Literal["FP32"]
+    shape: list[int]
+    parameters: dict[str, int] | None = Field(None, description="binary_data_size, if in binary")
+    data: list[float] | None = Field(None, description="flat, the last axis fastest")
+
+
+class InferResponse(_Wire):
+    """The outputs in the order wanted; the binary ones follow this document."""
+
+    id: str | None = None
+    model_name: str
+    model_version: str
+    outputs: list[OutputTensor]
+
+
+class ServerMetadata(_Wire):
+    """Who answers."""
+
+    name: str
+    version: str
+    extensions: list[str] = EXTENSIONS
+
+
+class ServerLive(_Wire):
+    """The process answers."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(_Wire):
+    """Whether predictions are served."""
+
+    ready: bool
+
+
+class ModelReady(_Wire):
+    """Whether one model serves."""
+
+    name: str
+    ready: bool
+
+
+class TensorMetadata(_Wire):
+    """One tensor; -1 is a dimension the caller chooses."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(_Wire):
+    """The tensors of a model."""
+
+    name: str
+    versions: list[str]
+    platform: str = PLATFORM
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+def metadata(card: ModelCard, versions: Sequence[int]) -> ModelMetadata:
+    """Describe the tensors that a card implies."""
+    inputs = [_tensor(SEQUENCES, "FP32", ANY, len(card.features)), _tensor(LENGTHS, "INT64")]
+    if card.known:
+        inputs.append(_tensor(FUTURE, "FP32", card.horizon, len(card.known)))
+    outputs = [_tensor(PREDICTIONS, "FP32", *card.answer_shape)]
+    if card.attention:
+        outputs.append(_tensor(ATTENTION, "FP32", ANY))
+    return ModelMetadata(
+        name=card.name,
+        versions=[str(version) for version in versions],
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def infer_operation() -> dict[str, Any]:
+    """Describe to OpenAPI what the infer routes read themselves: a body and a header."""
+    length = {"name": "Inference-Header-Content-Length", "in": "header"}
+    document = {"$ref": "#/components/schemas/InferRequest"}
+    both = "an InferRequest, then the binary data of its inputs"
+    return {
+        "parameters": [length | {"schema": {"type": "integer", "minimum": 1}}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": document},
+                "application/octet-stream": {
+                    "schema": {"type": "string", "format": "binary", "description": both}
+                },
+            },
+        },
+    }
+
+
+def _tensor(name: str, datatype: str, *shape: int) -> TensorMetadata:
+    return TensorMetadata(name=name, datatype=datatype, shape=[ANY, *shape])
