@@ -190,6 +190,12 @@ async def test_a_bad_header_length_is_400(service: Service, length):
     await refused(service, answer, 400, "", "")
 
 
+async def test_a_header_length_beyond_a_body_that_is_json_alone_is_400(service: Service):
+    content = json.dumps({"inputs": [GOOD]})
+    answer = await service.client.post(PATH, content=content, headers={HEADER: "99999"})
+    await refused(service, answer, 400, "Inference-Header-Content-Length is 99999", "the body has")
+
+
 async def test_two_header_lengths_are_400(service: Service):
     content, headers = binary(GOOD)
     headers = [*headers.items(), (HEADER, headers[HEADER])]
