@@ -72,6 +72,8 @@ def serve(
             host=host,
             port=port,
             workers=settings.workers,
+            http="service.http.protocol:Protocol",
+            proxy_headers=False,  # nobody asks here who the client is
             log_config=None,
             log_level=settings.log_level,
             access_log=False,

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     inline_ms: Annotated[float, Field(ge=0)] = Field(
         5, description="a batch foretold to be so short runs without a thread of its own"
     )
+    express: bool = Field(
+        default=True, description="plain predictions go past the web framework, to the same answer"
+    )
     max_waiting: Annotated[int, Field(ge=1)] = Field(
         4_096, description="sequences a model's queue holds; a request beyond it gets a 503"
     )

@@ -124,6 +124,14 @@ class Engine:
         version = self._newest.get(name)
         return None if version is None else self._models[name, version]
 
+    def serving(self, name: str, version: int | None = None) -> LoadedModel | None:
+        """Return a version, or the newest, if it is in memory and the engine runs."""
+        if version is None:
+            version = self._newest.get(name)
+        if version is None or not self._running:
+            return None
+        return self._models.get((name, version))
+
     async def model(self, name: str, version: int | None = None) -> LoadedModel:
         """
         Return a version, loading an older one if it must; None is the newest that serves.

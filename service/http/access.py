@@ -3,32 +3,76 @@
 import re
 import time
 import uuid
+from dataclasses import dataclass
+from itertools import count
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.engine.jobs import Timing
 from service.http.metrics import Metrics
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _WELL_FORMED = re.compile(r"^[A-Za-z0-9._-]{1,64}$", re.ASCII)
+_PROCESS = uuid.uuid4().hex[:20]
+_NUMBERS = count()
 log = structlog.get_logger("seqserve.access")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request that is over."""
+
+    request_id: str
+    method: str
+    path: str
+    route: str
+    status: int
+    seconds: float
+    timing: Timing | None = None  # of a prediction
+
+
+class Records:
+    """Where every request is counted, measured and logged, whichever way it took."""
+
+    def __init__(self, metrics: Metrics, *, log_requests: bool) -> None:
+        self._metrics = metrics
+        self._log_requests = log_requests
+
+    def add(self, visit: Visit) -> None:
+        """Record one request."""
+        method = visit.method if visit.method in _METHODS else "other"
+        self._metrics.count(visit.route, method, visit.status)
+        timing = visit.timing
+        if timing is not None:
+            self._metrics.observe(timing, visit.seconds)
+        if self._log_requests:
+            log.info(
+                "request",
+                request_id=visit.request_id,
+                method=visit.method,
+                path=visit.path,
+                status=visit.status,
+                seconds=round(visit.seconds, 6),
+                queue_seconds=round(timing.queue, 6) if timing else None,
+                compute_seconds=round(timing.compute, 6) if timing else None,
+            )
 
 
 class Access:
     """ASGI middleware; puts ``request_id`` and, after a prediction, ``timing`` into the scope."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, log_requests: bool) -> None:
+    def __init__(self, app: ASGIApp, records: Records) -> None:
         self._app = app
-        self._metrics = metrics
-        self._log_requests = log_requests
+        self._records = records
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        scope["request_id"] = request_id = _request_id(Headers(scope=scope))
+        scope["request_id"] = request_id = identify(Headers(scope=scope).get("x-request-id"))
         status = 499  # unless an answer starts
 
         async def send_with_id(message: Message) -> None:
@@ -42,28 +86,15 @@ class Access:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            self._finish(scope, status, time.perf_counter() - started)
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - started
+            method, path, timing = scope["method"], scope["path"], scope.get("timing")
+            self._records.add(Visit(request_id, method, path, route, status, seconds, timing))
             structlog.contextvars.unbind_contextvars("request_id")
 
-    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.requests.labels(route, method, str(status)).inc()
-        timing = scope.get("timing")
-        if timing is not None:
-            self._metrics.observe(timing, seconds)
-        if self._log_requests:
-            log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                seconds=round(seconds, 6),
-                queue_seconds=round(timing.queue, 6) if timing else None,
-                compute_seconds=round(timing.compute, 6) if timing else None,
-            )
 
-
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    return given if _WELL_FORMED.match(given) else uuid.uuid4().hex
+def identify(given: str | None) -> str:
+    """Return the id of a request: the one given if it is well formed, else a new one."""
+    if given is not None and _WELL_FORMED.match(given):
+        return given
+    return f"{_PROCESS}{next(_NUMBERS):012x}"

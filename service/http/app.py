@@ -12,8 +12,11 @@ from fastapi.openapi.utils import get_openapi
 from models.repository import Repository
 from service.engine.core import Engine
 from service.http import errors
-from service.http.access import Access
+from service.http.access import Access, Records
+from service.http.express import Express, HotRoute
+from service.http.limits import Limits
 from service.http.metrics import Metrics
+from service.http.protocol import EXPRESS
 from service.http.routes import native, oip, operations
 from service.http.schemas.examples import example_request
 from service.http.schemas.native import PredictRequest
@@ -25,6 +28,12 @@ from service.settings import Settings
 # several times what a batch takes.
 SWITCH_INTERVAL = 0.0005  # seconds
 
+# The routes that have a short way, too.
+HOT_ROUTES = (
+    HotRoute("/v1/models/{name}/predict", native.FORMAT),
+    HotRoute("/v2/models/{name}/infer", oip.FORMAT),
+)
+
 DESCRIPTION = (
     "Forecasts from LSTM, GRU and attention models: any mix of sequence lengths in one request, "
     "each answered exactly as if it were alone."
@@ -33,25 +42,28 @@ DESCRIPTION = (
 
 def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
     """Return the application; its lifespan starts and stops the engine."""
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with engine:
-            yield
-
-    app = FastAPI(
-        title="seqserve", version=version("seqserve"), description=DESCRIPTION, lifespan=lifespan
-    )
-    limits = native.Limits(
+    limits = Limits(
         max_sequences=settings.max_sequences,
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
+    )
+    records = Records(metrics, log_requests=settings.access_log)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Express]]:
+        async with engine:
+            yield (
+                {EXPRESS: Express(engine, limits, records, HOT_ROUTES)} if settings.express else {}
+            )
+
+    app = FastAPI(
+        title="seqserve", version=version("seqserve"), description=DESCRIPTION, lifespan=lifespan
     )
     app.include_router(native.router(engine, limits))
     app.include_router(oip.router(engine, limits))
     app.include_router(operations.router(engine, metrics))
     errors.install(app)
-    app.add_middleware(Access, metrics=metrics, log_requests=settings.access_log)
+    app.add_middleware(Access, records=records)
     app.openapi = _openapi(app, engine)  # type: ignore[method-assign]  # the documented way
     return app
 

@@ -113,11 +113,16 @@ def problem_response(problem: Problem, detail: str, request_id: str | None) -> R
     return Response(orjson.dumps(body), problem.status, dict(problem.headers), MEDIA_TYPE)
 
 
-async def _answer(request: Request, exc: Exception) -> Response:
+def answer(exc: Exception, request_id: str | None) -> Response:
+    """Write the problem of an error that is in the table."""
     problem = TABLE[type(exc)]
     if isinstance(exc, UnsupportedMediaType):
         problem = replace(problem, headers=exc.headers)
-    return problem_response(problem, str(exc), request.scope.get("request_id"))
+    return problem_response(problem, str(exc), request_id)
+
+
+async def _answer(request: Request, exc: Exception) -> Response:
+    return answer(exc, request.scope.get("request_id"))
 
 
 async def _answer_framework(request: Request, exc: Exception) -> Response:

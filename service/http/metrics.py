@@ -61,8 +61,17 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._children: dict[tuple[str, str, int], Counter] = {}
         parts = {part: self.latency.labels(part) for part in ("queue", "compute", "rest")}
         self._queue, self._compute, self._rest = parts["queue"], parts["compute"], parts["rest"]
+
+    def count(self, route: str, method: str, status: int) -> None:
+        """Count one request that was answered."""
+        key = route, method, status
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = self.requests.labels(route, method, str(status))
+        child.inc()
 
     def observe(self, timing: Timing, total: float) -> None:
         """Count one prediction request of ``total`` seconds by its three parts."""

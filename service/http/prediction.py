@@ -1,46 +1,64 @@
-"""One prediction: read the request and ask the engine before the deadline; knows no wire format."""
+"""One prediction by the long way: read the request, ask before the deadline, wrap the answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from fastapi import Request
+from fastapi import Request, Response
 
+from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.jobs import Answer, Row
+from service.http.body import read_bytes
 from service.http.errors import DeadlineExceeded
-from service.http.presence import Presence, deadline_ms
+from service.http.limits import TIMEOUT, Limits
+from service.http.presence import Presence
+from service.http.schemas.reply import Reply
 
 
-class Rows(Protocol):
-    """What every wire format makes of a request."""
+class Query(Protocol):
+    """A request that was read: what every wire format makes of a body."""
 
     @property
     def rows(self) -> Sequence[Row]:
         """The sequences to answer, in order."""
 
+    def write(self, answers: Sequence[Answer], version: int) -> Reply:
+        """Return the answer's body."""
 
-Q = TypeVar("Q", bound=Rows)
 
-
-async def ask(
-    engine: Engine,
-    model: LoadedModel,
-    request: Request,
-    longest_ms: int,
-    read: Callable[[], Awaitable[Q]],
-) -> tuple[Q, list[Answer]]:
+@dataclass(frozen=True, slots=True)
+class WireFormat:
     """
-    Return what ``read`` made of the body, and the answers to its rows.
+    The media types of a body, and who reads it; "" accepts a body that declares none.
 
-    Raises DeadlineExceeded and ClientGone beside all that ``read`` and the engine raise.
+    ``read`` takes the body, the value of the request header ``header`` (None if it is not
+    there), the card and the most sequences allowed.
     """
-    milliseconds = deadline_ms(request, longest_ms)
+
+    accepted: tuple[str, ...]
+    read: Callable[[bytes, str | None, ModelCard, int], Query]
+    header: str = ""
+
+
+async def predict(
+    engine: Engine, model: LoadedModel, request: Request, limits: Limits, wire: WireFormat
+) -> Response:
+    """
+    Answer one request.
+
+    Raises DeadlineExceeded and ClientGone beside all that the format and the engine raise.
+    """
+    milliseconds = limits.deadline_ms(request.headers.get(TIMEOUT))
     try:
         async with asyncio.timeout(milliseconds / 1000):
-            query = await read()
+            body = await read_bytes(request, limits.max_body_bytes, wire.accepted)
+            header = ",".join(request.headers.getlist(wire.header)) if wire.header else ""
+            query = wire.read(body, header or None, model.card, limits.max_sequences)
             async with Presence(request.receive):
                 answers, request.scope["timing"] = await engine.predict(model, query.rows)
     except TimeoutError:
         raise DeadlineExceeded(milliseconds) from None
-    return query, answers
+    reply = query.write(answers, model.entry.version)
+    return Response(reply.body, headers=dict(reply.headers), media_type=reply.media_type)

@@ -1,26 +1,14 @@
-"""Stop working for a client who has gone, or whose deadline has passed."""
+"""Stop working for a client who has gone."""
 
 import asyncio
 from types import TracebackType
 from typing import Self
 
-from fastapi import Request
 from starlette.types import Receive
 
-from service.http.errors import ClientGone, MalformedRequest
+from service.http.errors import ClientGone
 
 GRACE = 0.02  # seconds; most answers leave sooner and never pay for a watcher
-HEADER = "x-request-timeout-ms"
-
-
-def deadline_ms(request: Request, longest: int) -> int:
-    """Return the deadline in milliseconds the caller asked for; raise MalformedRequest."""
-    text = request.headers.get(HEADER)
-    if text is None:
-        return longest
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text) > 0):  # noqa: PLR2004
-        raise MalformedRequest("X-Request-Timeout-Ms must be a whole number of at least 1.")
-    return min(int(text), longest)
 
 
 class Presence:

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import ModelNotFound
-from service.http.body import read_bytes
-from service.http.prediction import ask
+from service.http.limits import Limits
+from service.http.prediction import WireFormat
+from service.http.prediction import predict as predict_with
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
 from service.http.schemas.native import PredictResponse, Query
 
@@ -34,12 +35,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Limits(BaseModel):
-    """What one request may ask for."""
+def _read(body: bytes, _: str | None, card: ModelCard, max_sequences: int) -> Query:
+    return Query(body, card, max_sequences)
 
-    max_sequences: int
-    max_body_bytes: int
-    request_timeout_ms: int
+
+FORMAT = WireFormat(("application/json",), _read)
 
 
 def router(engine: Engine, limits: Limits) -> APIRouter:
@@ -50,13 +50,13 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.post("/{name}/predict", response_model=PredictResponse)
     async def predict(name: Name, request: Request) -> Response:
         """Forecast each sequence, in the order sent, with the newest version."""
-        return await _predict(engine, await engine.model(name), request, limits)
+        return await predict_with(engine, await engine.model(name), request, limits, FORMAT)
 
     @routes.post("/{name}/versions/{version}/predict", response_model=PredictResponse)
     async def predict_version(name: Name, version: Version, request: Request) -> Response:
         """Forecast each sequence with the version named."""
         model = await named_version(engine, name, version)
-        return await _predict(engine, model, request, limits)
+        return await predict_with(engine, model, request, limits, FORMAT)
 
     @routes.get("")
     async def list_models() -> ModelList:
@@ -86,15 +86,3 @@ async def named_version(engine: Engine, name: str, version: str) -> LoadedModel:
     if not (version.isascii() and version.isdecimal() and len(version) <= 9):  # noqa: PLR2004
         raise ModelNotFound(name)
     return await engine.model(name, int(version))
-
-
-async def _predict(
-    engine: Engine, model: LoadedModel, request: Request, limits: Limits
-) -> Response:
-    async def read() -> Query:
-        body = await read_bytes(request, limits.max_body_bytes, ["application/json"])
-        return Query(body, model.card, limits.max_sequences)
-
-    query, answers = await ask(engine, model, request, limits.request_timeout_ms, read)
-    body = query.write(answers, model.entry.version)
-    return Response(body, media_type="application/json")

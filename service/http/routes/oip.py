@@ -5,11 +5,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
-from service.http.body import read_bytes
 from service.http.errors import MalformedRequest
-from service.http.prediction import ask
-from service.http.routes.native import PROBLEMS, Limits, Name, Version, named_version
+from service.http.limits import Limits
+from service.http.prediction import WireFormat, predict
+from service.http.routes.native import PROBLEMS, Name, Version, named_version
 from service.http.schemas.oip import BINARY, HEADER_LENGTH, InferQuery
 from service.http.schemas.oip_documents import (
     InferResponse,
@@ -21,9 +22,6 @@ from service.http.schemas.oip_documents import (
     infer_operation,
     metadata,
 )
-
-# The protocol's own clients declare no type at all, or octet-stream even for JSON alone.
-ACCEPTED = ["application/json", BINARY, ""]
 
 _INFER: dict[str, Any] = {
     "response_model": InferResponse,
@@ -39,13 +37,13 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.post("/models/{name}/infer", responses=PROBLEMS, **_INFER)
     async def infer(name: Name, request: Request) -> Response:
         """Forecast each sequence of a tensor, with the newest version."""
-        return await _infer(engine, await engine.model(name), request, limits)
+        return await predict(engine, await engine.model(name), request, limits, FORMAT)
 
     @routes.post("/models/{name}/versions/{version}/infer", responses=PROBLEMS, **_INFER)
     async def infer_version(name: Name, version: Version, request: Request) -> Response:
         """Forecast each sequence of a tensor with the version named."""
         model = await named_version(engine, name, version)
-        return await _infer(engine, model, request, limits)
+        return await predict(engine, model, request, limits, FORMAT)
 
     @routes.get("")
     async def server() -> ServerMetadata:
@@ -99,22 +97,13 @@ def _ready(model: LoadedModel, response: Response) -> ModelReady:
     return ModelReady(name=model.entry.name, ready=model.batcher.ready)
 
 
-async def _infer(engine: Engine, model: LoadedModel, request: Request, limits: Limits) -> Response:
-    async def read() -> InferQuery:
-        header_length = _header_length(request)
-        body = await read_bytes(request, limits.max_body_bytes, ACCEPTED)
-        return InferQuery(body, header_length, model.card, limits.max_sequences)
-
-    query, answers = await ask(engine, model, request, limits.request_timeout_ms, read)
-    reply = query.write(answers, model.entry.version)
-    return Response(reply.body, headers=dict(reply.headers), media_type=reply.media_type)
-
-
-def _header_length(request: Request) -> int | None:
-    found = request.headers.getlist(HEADER_LENGTH)
-    if not found:
-        return None
-    text = found[0]
-    if not (len(found) == 1 and text.isascii() and text.isdecimal() and len(text) <= 9):  # noqa: PLR2004
+def _read(body: bytes, header: str | None, card: ModelCard, max_sequences: int) -> InferQuery:
+    if header is not None and not (
+        header.isascii() and header.isdecimal() and len(header) <= 9  # noqa: PLR2004
+    ):
         raise MalformedRequest("Inference-Header-Content-Length must be one whole number.")
-    return int(text)
+    return InferQuery(body, None if header is None else int(header), card, max_sequences)
+
+
+# The protocol's own clients declare no type at all, or octet-stream even for JSON alone.
+FORMAT = WireFormat(("application/json", BINARY, ""), _read, HEADER_LENGTH)

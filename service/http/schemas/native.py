@@ -16,6 +16,7 @@ from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.schemas import plain
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.plain import Asked, Series
+from service.http.schemas.reply import Reply
 
 Step = list[float | None]
 Numbers = list[float | None] | list[Step]
@@ -94,14 +95,14 @@ class Query:
             _timestamps(series, card, index) for index, series in enumerate(asked.series)
         ]
 
-    def write(self, answers: Sequence[Answer], version: int) -> bytes:
+    def write(self, answers: Sequence[Answer], version: int) -> Reply:
         """Return the response's body."""
         predictions = [
             self._prediction(*one)
             for one in zip(self._asked.series, self._times, answers, strict=True)
         ]
         body = {"model": self._card.name, "version": version, "predictions": predictions}
-        return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+        return Reply(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))
 
     def _prediction(
         self, series: Series, times: list[str] | None, answer: Answer

@@ -1,0 +1,24 @@
+"""What one request may ask for, and how long it may take."""
+
+from dataclasses import dataclass
+
+from service.http.errors import MalformedRequest
+
+TIMEOUT = "x-request-timeout-ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for."""
+
+    max_sequences: int
+    max_body_bytes: int
+    request_timeout_ms: int
+
+    def deadline_ms(self, asked: str | None) -> int:
+        """Return the deadline in milliseconds a header asked for; raise MalformedRequest."""
+        if asked is None:
+            return self.request_timeout_ms
+        if not (asked.isascii() and asked.isdecimal() and len(asked) <= 9 and int(asked) > 0):  # noqa: PLR2004
+            raise MalformedRequest("X-Request-Timeout-Ms must be a whole number of at least 1.")
+        return min(int(asked), self.request_timeout_ms)
