@@ -25,6 +25,7 @@ class Answer:
     """What the model says about one row; never changed once made."""
 
     predictions: Array  # (horizon, targets, quantiles)
+    mean: Array  # (horizon, targets)
     attention: Array | None = None  # (time,)
     finite: bool = True  # whether no prediction is infinite or not a number
 
@@ -92,4 +93,4 @@ class Job:
         return self.ticket.future.done()
 
 
-_NONE = Answer(np.empty((0, 0, 0), np.float32))
+_NONE = Answer(np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.float32))

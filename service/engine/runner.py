@@ -20,6 +20,7 @@ from models.contract import (
     ContractError,
     ModelCard,
 )
+from models.quantiles import mean_weights
 from service.engine.collate import pad
 from service.engine.errors import ModelRejected
 from service.engine.jobs import Answer, Array, Row
@@ -95,6 +96,7 @@ class OnnxRunner:
         except ContractError as exc:
             raise ModelRejected(str(exc)) from exc
         _check_graph(self._session, self.card)
+        self._mean_weights: list[float] = mean_weights(self.card.quantiles).tolist()
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("only_execute_path_to_fetches", "1")
 
@@ -107,8 +109,12 @@ class OnnxRunner:
         explain = self.card.attention and any(row.explain for row in rows)
         fetches = [PREDICTIONS, ATTENTION] if explain else [PREDICTIONS]
         outputs = cast(list[Array], self._session.run(fetches, feeds, self._options))
+        means = _means(outputs[0], self._mean_weights)
         finite = bool(np.isfinite(outputs[0]).all())
-        answers = [Answer(predictions, None, finite) for predictions in outputs[0]]
+        answers = [
+            Answer(predictions, mean, None, finite)
+            for predictions, mean in zip(outputs[0], means, strict=True)
+        ]
         if not finite:
             for answer in answers:
                 answer.finite = bool(np.isfinite(answer.predictions).all())
@@ -118,6 +124,19 @@ class OnnxRunner:
             ):
                 answer.attention = weights[:length] if row.explain else None
         return answers
+
+
+def _means(predictions: Array, weights: Sequence[float]) -> Array:
+    """
+    Return the mean of each forecast, (batch, horizon, targets).
+
+    Level by level in double precision, so that no number depends on the batch around it.
+    """
+    total = predictions[..., 0].astype(np.float64) * weights[0]
+    for level, weight in enumerate(weights[1:], start=1):
+        total += predictions[..., level].astype(np.float64) * weight
+    with np.errstate(over="ignore"):
+        return total.astype(np.float32)
 
 
 def _open(path: Path, device: Device) -> ort.InferenceSession:

@@ -1,5 +1,6 @@
 """Put an engine behind HTTP: routes, error handlers, middleware, and the engine's lifetime."""
 
+import gc
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +35,10 @@ HOT_ROUTES = (
     HotRoute("/v2/models/{name}/infer", oip.FORMAT),
 )
 
+# A request makes some two hundred objects and no cycles: Python's 700 would look for them at
+# every third request, and stop everything while it does.
+GC_THRESHOLD = 50_000
+
 DESCRIPTION = (
     "Forecasts from LSTM, GRU and attention models: any mix of sequence lengths in one request, "
     "each answered exactly as if it were alone."
@@ -52,9 +57,11 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Express]]:
         async with engine:
-            yield (
-                {EXPRESS: Express(engine, limits, records, HOT_ROUTES)} if settings.express else {}
-            )
+            express = Express(engine, limits, records, HOT_ROUTES)
+            gc.collect()
+            gc.freeze()  # what is loaded stays: no collection need look at it again
+            yield {EXPRESS: express} if settings.express else {}
+            gc.unfreeze()
 
     app = FastAPI(
         title="seqserve", version=version("seqserve"), description=DESCRIPTION, lifespan=lifespan
@@ -71,6 +78,7 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
 def app() -> FastAPI:
     """Build the application from the environment, once per worker."""
     sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
     settings = Settings()
     configure(settings.log_level, settings.log_format)
     metrics = Metrics()

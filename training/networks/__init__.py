@@ -19,7 +19,9 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     kind: Literal["last", "reversible"] = (
         "reversible" if network.normalisation == "reversible" else "last"
     )
-    normaliser = Normaliser(scaling, targets, known, kind=kind, missing=missing)
+    normaliser = Normaliser(
+        scaling, targets, known, kind=kind, missing=missing, stops=network.kind != "attention"
+    )
     return Forecaster(
         normaliser,
         _reader(network, normaliser.channels),

@@ -78,12 +78,15 @@ class Normaliser(nn.Module):
     of very different size are alike to the network.  A row in
     which a target was never observed keeps the global mean and scale.  No answer depends on
     the padding, in any bit: row statistics are gathered or summed from left to right.
+
+    ``stops`` says that the network reads no further than each row's length by itself, once
+    exported: what lies beyond then needs no mask, which costs a served batch several passes.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one fact each
         self,
         scaling: Scaling,
         targets: int,
@@ -91,6 +94,7 @@ class Normaliser(nn.Module):
         *,
         kind: Literal["last", "reversible"],
         missing: bool,
+        stops: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(scaling.mean.copy()))
@@ -99,10 +103,15 @@ class Normaliser(nn.Module):
         self.known = known
         self.kind = kind
         self.missing = missing
+        self._needs_masks = missing or kind == "reversible" or not stops
         self.channels = len(scaling.mean) * (2 if missing else 1)
 
     def forward(self, sequences: Tensor, lengths: Tensor) -> Normalised:
         """Take (batch, time, columns) in the data's units; NaN is a missing value."""
+        if torch.compiler.is_exporting() and not self._needs_masks:
+            shift, _ = self._row(sequences[..., : self.targets], None, lengths)
+            targets = self.relative(sequences[..., : self.targets], shift)
+            return Normalised(self._join(targets, sequences), targets, shift, None)
         valid = valid_steps(sequences, lengths)[..., None]  # (batch, time, 1)
         observed = valid & ~sequences.isnan() if self.missing else valid.expand_as(sequences)
         # Replaced before any arithmetic: NaN times zero is NaN.
@@ -113,13 +122,10 @@ class Normaliser(nn.Module):
         targets = torch.where(seen, self.relative(values[..., : self.targets], shift), 0.0)
         if spread is not None:
             targets = targets / spread
-        others = (values[..., self.targets :] - self.mean[self.targets :]) / self.scale[
-            self.targets :
-        ]
-        inputs = [targets, others]
+        inputs = self._join(targets, values)
         if self.missing:
-            inputs.append(observed.to(values.dtype))
-        return Normalised(torch.cat(inputs, dim=-1), targets, shift, spread)
+            inputs = torch.cat([inputs, observed.to(values.dtype)], dim=-1)
+        return Normalised(inputs, targets, shift, spread)
 
     def standardise_future(self, future: Tensor) -> Tensor:
         """Standardise (batch, horizon, known); a missing value becomes the mean."""
@@ -137,13 +143,20 @@ class Normaliser(nn.Module):
         """Take what ``relative`` gives, (batch, steps, targets, any), back to the data's units."""
         return relative * self.scale[: self.targets, None] + shift[..., None]
 
-    def _row(self, values: Tensor, seen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _join(self, targets: Tensor, values: Tensor) -> Tensor:
+        """Put the targets, relative already, before the other columns, standardised here."""
+        mean, scale = self.mean[self.targets :], self.scale[self.targets :]
+        return torch.cat([targets, (values[..., self.targets :] - mean) / scale], dim=-1)
+
+    def _row(
+        self, values: Tensor, seen: Tensor | None, lengths: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         mean, scale = self.mean[: self.targets], self.scale[: self.targets]
-        if self.missing:
+        if self.missing and seen is not None:
             last = _last_observed(values, seen, mean)
         else:
             last = gather_steps(values, lengths[:, None] - 1)
-        if self.kind == "last":
+        if self.kind == "last" or seen is None:
             return last, None
         centre, deviation, observed = _moments(values, seen, last, lengths)
         spread = deviation + _FLAT * centre.abs() + _LEAST * scale

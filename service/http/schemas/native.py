@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.contract import ModelCard
 from models.frequency import Frequency, format_time, parse_time
-from models.quantiles import mean_weights
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.schemas import plain
@@ -107,15 +106,13 @@ class Query:
     def _prediction(
         self, series: Series, times: list[str] | None, answer: Answer
     ) -> dict[str, object]:
-        values = answer.predictions  # (horizon, targets, quantiles)
-        mean = (values @ mean_weights(self._card.quantiles)).astype(np.float32)
-        single = values.shape[1] == 1
+        levels = np.ascontiguousarray(answer.predictions.transpose(2, 0, 1))
+        mean = np.ascontiguousarray(answer.mean)  # (horizon, targets), and levels before that
+        if mean.shape[1] == 1:
+            levels, mean = levels[:, :, 0], mean[:, 0]
         out: dict[str, object] = {"id": series.id} if series.id is not None else {}
-        out["mean"] = mean[:, 0].copy() if single else mean
-        out["quantiles"] = {
-            label: np.ascontiguousarray(values[:, 0, level] if single else values[:, :, level])
-            for label, level in self._levels
-        }
+        out["mean"] = mean
+        out["quantiles"] = {label: levels[level] for label, level in self._levels}
         if times is not None:
             out["timestamps"] = times
         if answer.attention is not None:

@@ -16,6 +16,7 @@ from service.engine.jobs import Array
 
 _TOP = {"sequences", "quantiles", "explain"}
 _ITEM = {"values", "id", "start", "future"}
+_BRACKET = ord("[")
 _parser = simdjson.Parser()  # one event loop, one parser; it keeps its buffers
 
 
@@ -44,11 +45,11 @@ class _NotPlain(Exception):
 
 def read(body: bytes, max_sequences: int) -> Asked | None:
     """Return the request, or None unless it is plain from its first byte to its last."""
-    if body[:1] != b"{" or b"\\" in body:  # a byte order mark; escapes in names
+    if body[:1] != b"{":  # a byte order mark, say
         return None
     try:
         document = _parser.parse(body)
-        return _Reader(document, max_sequences).checked(body.count(b"["))
+        return _Reader(document, max_sequences).checked(_count_brackets(body))
     except (_NotPlain, ValueError, TypeError, RuntimeError, KeyError):
         return None
 
@@ -57,16 +58,18 @@ class _Reader:
     def __init__(self, document: object, max_sequences: int) -> None:
         if type(document) is not simdjson.Object:
             raise _NotPlain
-        _check_keys(document, _TOP)
+        if len(document) > 1:
+            _check_keys(document, _TOP)
         sequences = document["sequences"]
         if type(sequences) is not simdjson.Array or not 1 <= len(sequences) <= max_sequences:
             raise _NotPlain
         self._brackets = 1  # how many "[" the parts read so far hold
         self._asked = Asked([self._series(item) for item in sequences])
-        if "quantiles" in document:
-            self._asked.quantiles = self._levels(document["quantiles"])
-        if "explain" in document:
-            self._asked.attention = self._explain(document["explain"])
+        if len(document) > 1:
+            if "quantiles" in document:
+                self._asked.quantiles = self._levels(document["quantiles"])
+            if "explain" in document:
+                self._asked.attention = self._explain(document["explain"])
 
     def checked(self, brackets: int) -> Asked:
         """Return what was read if no array hides inside a row, which simdjson would flatten."""
@@ -118,6 +121,11 @@ class _Reader:
             raise _NotPlain
         self._brackets += 1
         return len(parts) > 0
+
+
+def _count_brackets(body: bytes) -> int:
+    # Several times faster than bytes.count, which looks at one byte after the other.
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == _BRACKET))
 
 
 def _check_keys(document: simdjson.Object, allowed: set[str]) -> None:
