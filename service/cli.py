@@ -11,7 +11,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from models.contract import ContractError
-from models.repository import Repository
+from models.repository import ModelNotInRepository, Repository
 from service.http.metrics import MULTIPROCESS
 from service.settings import Settings
 
@@ -108,6 +108,23 @@ def list_models(folder: Path | None) -> None:
             naive = found.seasonal_naive_mae
             ratio = f"{found.mae / naive:.2f}" if naive else "-"
             click.echo(f"    {target}: MAE {found.mae:.4g}, {ratio} of seasonal naive's")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--models", "folder", type=click.Path(path_type=Path), help="Repository to read.")
+@click.option("--version", type=click.IntRange(1), help="The newest if absent.")
+@click.option("--seconds", default=2.0, show_default=True, help="Time to measure.")
+def profile(name: str, folder: Path | None, version: int | None, seconds: float) -> None:
+    """Measure what a model's batches cost here, with one thread a run and with several."""
+    from service.engine.errors import ModelRejected  # noqa: PLC0415  loads the runtime
+    from service.engine.profile import report  # noqa: PLC0415
+
+    try:
+        entry = Repository(folder or _settings().models).find(name, version)
+        click.echo(report(entry.path, seconds))
+    except (ModelNotInRepository, ModelRejected) as exc:
+        raise click.ClickException(str(exc)) from exc
 
 
 def _settings() -> Settings:

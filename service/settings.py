@@ -10,6 +10,7 @@ import models
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
 
+CACHE = Path("~/.cache/seqserve").expanduser()
 ZOO = Path(models.__file__).parent / "zoo"
 
 
@@ -38,6 +39,10 @@ class Settings(BaseSettings):
     express: bool = Field(
         default=True, description="plain predictions go past the web framework, to the same answer"
     )
+    profile_ms: Annotated[int, Field(ge=0)] = Field(
+        500, description="time to measure a model's costs at its first load; 0: not at all"
+    )
+    cache: Path = Field(CACHE, description="folder of measured costs, made if it is not there")
     max_waiting: Annotated[int, Field(ge=1)] = Field(
         4_096, description="sequences a model's queue holds; a request beyond it gets a 503"
     )
@@ -65,5 +70,11 @@ class Settings(BaseSettings):
         """Return what the engine must know, as its own value."""
         policy = BatchPolicy(self.max_batch_size, self.max_batch_steps, self.max_waiting)
         return EngineOptions(
-            self.provider, self.threads, self.workers, policy, inline_seconds=self.inline_ms / 1000
+            self.provider,
+            self.threads,
+            self.workers,
+            policy,
+            inline_seconds=self.inline_ms / 1000,
+            profile_seconds=self.profile_ms / 1000,
+            cache=self.cache,
         )

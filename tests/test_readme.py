@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from examples.serving import serving
-from service.settings import ZOO, Settings
+from service.settings import CACHE, ZOO, Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -107,6 +107,8 @@ def test_the_settings_table_is_the_settings():
 def _written(default: object) -> str:
     if default == ZOO:
         return "the zoo"
+    if default == CACHE:
+        return "~/.cache/seqserve"
     if default is None:
         return "unset"
     return str(default).lower() if isinstance(default, bool) else str(default)

@@ -151,3 +151,27 @@ def test_the_models_of_a_repository_are_listed_with_their_accuracy():
     for name in ("co2-gru", "co2-lstm", "elnino-attention"):
         assert name in result.stdout
     assert "of seasonal naive's" in result.stdout
+
+
+def test_the_costs_of_a_model_are_printed_for_one_thread_and_for_several():
+    result = subprocess.run(
+        [sys.executable, "-m", "service.cli", "profile", "co2-gru", "--seconds", "0.1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "1 thread a run, milliseconds:" in result.stdout
+    assert "104 steps" in result.stdout
+
+
+def test_a_model_that_is_not_there_has_no_costs():
+    result = subprocess.run(
+        [sys.executable, "-m", "service.cli", "profile", "nobody"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == "Error: There is no model 'nobody'.\n"

@@ -5,12 +5,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Self
 
 from models.contract import ModelCard
 from models.repository import Entry, ModelNotInRepository, Repository
 from service.engine.admission import check_rows
 from service.engine.batcher import Batcher, Observer, Slots
+from service.engine.costs import CostGrid
 from service.engine.cpus import available_cpus
 from service.engine.errors import (
     EngineStopped,
@@ -20,9 +22,10 @@ from service.engine.errors import (
     NonFinitePrediction,
 )
 from service.engine.jobs import Answer, Row, Ticket, Timing
-from service.engine.runner import Device, OnnxRunner, Provider, choose_device
+from service.engine.runner import RUNTIME, Device, OnnxRunner, Provider, choose_device
 from service.engine.scheduler import BatchPolicy
 from service.engine.selfcheck import SelfCheck, check
+from service.engine.tuning import CostCache, measure
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ class EngineOptions:
     workers: int = 1  # processes like this one on the same processors
     policy: BatchPolicy = field(default_factory=BatchPolicy)
     inline_seconds: float = 0.005  # a batch as short as that needs no thread of its own
+    profile_seconds: float = 0.0  # to measure a model's costs at load; 0: steps are all that costs
+    cache: Path | None = None  # where measured costs are kept
 
     @property
     def slots(self) -> Slots:
@@ -59,6 +64,7 @@ class LoadedModel:
     check: SelfCheck
     batcher: Batcher
     load_seconds: float
+    costs: CostGrid | None  # None: not measured
 
 
 class Engine:
@@ -203,10 +209,12 @@ class Engine:
         started = time.perf_counter()
         runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
         self._admit_fallback(runner)
+        costs = await asyncio.to_thread(_measured, runner, entry, self.options)
         batcher = Batcher(
             runner,
             self.options.policy,
             slots=self.options.slots if runner.provider == "cpu" else Slots(),
+            costs=costs,
             observer=self._observers(entry.name, entry.version),
         )
         seconds = time.perf_counter() - started
@@ -218,7 +226,7 @@ class Engine:
             seconds,
             found.largest_difference,
         )
-        return LoadedModel(entry, runner.card, runner.provider, found, batcher, seconds)
+        return LoadedModel(entry, runner.card, runner.provider, found, batcher, seconds, costs)
 
     def _admit_fallback(self, runner: OnnxRunner) -> None:
         """Say so, once, if CUDA is there and yet ONNX Runtime runs on the CPU."""
@@ -232,6 +240,18 @@ def insist_on_finite(answers: Sequence[Answer]) -> None:
     for index, answer in enumerate(answers):
         if not answer.finite:
             raise NonFinitePrediction(index)
+
+
+def _measured(runner: OnnxRunner, entry: Entry, options: EngineOptions) -> CostGrid | None:
+    if not options.profile_seconds:
+        return None
+
+    def make() -> CostGrid:
+        return measure(runner, runner.card, options.profile_seconds)
+
+    if options.cache is None:
+        return make()
+    return CostCache(options.cache, f"{RUNTIME} {runner.provider}").get(entry.path, make)
 
 
 def _open_checked(entry: Entry, device: Device | None) -> tuple[OnnxRunner, SelfCheck]:

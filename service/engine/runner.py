@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 Provider = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 ERRORS_ONLY = 3
+RUNTIME = f"onnxruntime {ort.__version__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,12 @@ class OnnxRunner:
     One model in memory: a session and the card found inside its file.
 
     ``run`` may be called from several threads at once; each run uses its caller's thread, so
-    that the number of runner threads alone decides how many processors a model takes.
+    that the number of runner threads alone decides how many processors a model takes, unless
+    ``threads`` lets one run use several.
     """
 
-    def __init__(self, path: Path, device: Device) -> None:
-        self._session = _open(path, device)
+    def __init__(self, path: Path, device: Device, threads: int = 1) -> None:
+        self._session = _open(path, device, threads)
         self.provider: Literal["cpu", "cuda"] = (
             "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
         )
@@ -139,9 +141,10 @@ def _means(predictions: Array, weights: Sequence[float]) -> Array:
         return total.astype(np.float32)
 
 
-def _open(path: Path, device: Device) -> ort.InferenceSession:
+def _open(path: Path, device: Device, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena would keep its high-water mark for ever
     options.log_severity_level = ERRORS_ONLY
     providers: list[str] = [CPU] if device.provider == "cpu" else [CUDA, CPU]

@@ -16,7 +16,12 @@ from service.settings import Settings
 
 GRU, ATTENTION = "co2-gru", "elnino-attention"
 SMALL = Settings(
-    provider="cpu", threads=1, max_body_bytes=200_000, max_sequences=64, max_waiting=64
+    provider="cpu",
+    threads=1,
+    profile_ms=0,
+    max_body_bytes=200_000,
+    max_sequences=64,
+    max_waiting=64,
 )
 
 

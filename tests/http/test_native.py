@@ -118,6 +118,18 @@ async def test_models_are_listed_with_their_cards_limits_and_self_checks(service
     assert accuracy.mae < accuracy.seasonal_naive_mae
 
 
+async def test_measured_costs_and_where_batches_run_are_told(tmp_path):
+    small = SMALL.model_copy(update={"profile_ms": 20, "cache": tmp_path})
+    async with running(small) as service:
+        (loaded,) = (await service.client.get(f"/v1/models/{GRU}")).json()["loaded"]
+    costs = loaded["costs"]
+    assert len(costs["milliseconds"]) == len(costs["sizes"])
+    assert len(costs["milliseconds"][0]) == len(costs["steps"]) == len(costs["useful_sizes"])
+    assert min(map(min, costs["milliseconds"])) > 0
+    assert loaded["slots"] == {"share": 1, "spare": 0, "inline_ms": 5.0}
+    assert len(list(tmp_path.glob("*.json"))) == 3  # one for each model
+
+
 async def test_every_example_of_the_documentation_works_when_pasted(service: Service):
     document = (await service.client.get("/openapi.json")).json()
     body = document["paths"]["/v1/models/{name}/predict"]["post"]["requestBody"]

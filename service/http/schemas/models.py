@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
+from service.engine.costs import CostGrid
 
 
 class _Out(BaseModel):
@@ -21,6 +22,23 @@ class SelfCheckOut(_Out):
     tolerance: float
 
 
+class CostsOut(_Out):
+    """Measured at load: ``milliseconds[i][j]`` of one run of ``sizes[i]`` by ``steps[j]``."""
+
+    sizes: tuple[int, ...]  # sequences
+    steps: tuple[int, ...]
+    milliseconds: tuple[tuple[float, ...], ...]
+    useful_sizes: tuple[int, ...]  # for each number of steps, where larger gains under 5 %
+
+
+class SlotsOut(_Out):
+    """Where batches run: threads of this process, those lent to large requests, the loop."""
+
+    share: int
+    spare: int
+    inline_ms: float
+
+
 class LoadedVersion(_Out):
     """A version in memory."""
 
@@ -30,6 +48,8 @@ class LoadedVersion(_Out):
     waiting: int
     load_seconds: float
     self_check: SelfCheckOut
+    slots: SlotsOut
+    costs: CostsOut | None  # None where they were not measured
 
 
 class Limits(_Out):
@@ -110,4 +130,19 @@ def _loaded(model: LoadedModel) -> LoadedVersion:
             largest_difference=model.check.largest_difference,
             tolerance=model.check.tolerance,
         ),
+        slots=SlotsOut(
+            share=model.batcher.slots.share,
+            spare=model.batcher.slots.spare,
+            inline_ms=model.batcher.slots.inline_seconds * 1000,
+        ),
+        costs=None if model.costs is None else _costs(model.costs),
+    )
+
+
+def _costs(grid: CostGrid) -> CostsOut:
+    return CostsOut(
+        sizes=grid.sizes,
+        steps=grid.steps,
+        milliseconds=tuple(tuple(round(s * 1000, 4) for s in row) for row in grid.seconds_at),
+        useful_sizes=tuple(grid.useful_size(steps) for steps in grid.steps),
     )

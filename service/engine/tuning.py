@@ -1,0 +1,164 @@
+"""
+Measure what a model's batches cost on this machine, once: a grid of t(size, steps), kept on disk.
+
+The result is a ``CostGrid`` for the scheduler.  A cache that cannot be read or written costs a
+measurement, nothing else.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.contract import ModelCard
+from service.engine.batcher import Runner
+from service.engine.costs import CostGrid
+from service.engine.cpus import available_cpus
+from service.engine.jobs import Clock, Row
+
+log = logging.getLogger(__name__)
+
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+SHORTEST = 8  # steps; shorter sequences cost about the same
+REPEATS = 3
+TOO_LONG = 0.1  # of the budget, for one run: larger batches are foretold from smaller ones
+SCHEMA = 1  # of the cached file
+
+
+def measure(
+    runner: Runner, card: ModelCard, budget: float, clock: Clock = time.perf_counter
+) -> CostGrid:
+    """
+    Run batches of growing size and length for about ``budget`` seconds; return their times.
+
+    Each point is the best of a few runs, for what disturbs a run only ever lengthens it.
+    """
+    steps = _lengths(card)
+    stopwatch = _Stopwatch(runner, clock, clock() + budget, TOO_LONG * budget)
+    columns = [stopwatch.column(card, length) for length in steps]
+    rows = tuple(tuple(column[index] for column in columns) for index in range(len(SIZES)))
+    return CostGrid(SIZES, steps, rows)
+
+
+def _lengths(card: ModelCard) -> tuple[int, ...]:
+    """Return four lengths, each so many times the last, from the shortest to the longest."""
+    longest = card.max_length
+    shortest = min(longest, max(card.min_length, SHORTEST))
+    ladder = np.geomspace(shortest, longest, 4)
+    return tuple(sorted({round(float(length)) for length in ladder}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopwatch:
+    runner: Runner
+    clock: Clock
+    deadline: float
+    longest: float  # seconds of one run, beyond which no larger batch is tried
+
+    def column(self, card: ModelCard, length: int) -> list[float]:
+        """Time batches of one length; where that takes too long, go on in proportion."""
+        times: list[float] = []
+        for size in SIZES:
+            if times and (times[-1] > self.longest or self.clock() > self.deadline):
+                times.append(times[-1] * 2)  # the sizes double
+            else:
+                times.append(self._best(_rows(card, size, length)))
+        return times
+
+    def _best(self, rows: Sequence[Row]) -> float:
+        self.runner.run(rows)  # the first run of a shape also allocates
+        return max(min(self._once(rows) for _ in range(REPEATS)), 1e-9)
+
+    def _once(self, rows: Sequence[Row]) -> float:
+        started = self.clock()
+        self.runner.run(rows)
+        return self.clock() - started
+
+
+def _rows(card: ModelCard, size: int, length: int) -> list[Row]:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(size, length, len(card.features))).astype(np.float32)
+    future = np.zeros((card.horizon, len(card.known)), np.float32) if card.known else None
+    return [Row(sequence, future) for sequence in values]
+
+
+class CostCache:
+    """Grids by model file, machine and runtime; one JSON file each."""
+
+    def __init__(self, folder: Path, runtime: str) -> None:
+        self._folder = folder
+        self._runtime = runtime
+
+    def get(self, model: Path, make: Callable[[], CostGrid]) -> CostGrid:
+        """Return the grid of a model file, made now if it is not there; never by two at once."""
+        path = self._folder / f"{self._key(model)}.json"
+        found = _read(path)
+        if found is not None:
+            return found
+        with _alone(path.with_suffix(".lock")):
+            found = _read(path)
+            if found is None:
+                found = make()
+                _write(path, found)
+        return found
+
+    def _key(self, model: Path) -> str:
+        digest = hashlib.sha256(model.read_bytes())
+        digest.update(f"{SCHEMA} {self._runtime} {_machine()} {available_cpus()}".encode())
+        return digest.hexdigest()[:32]
+
+
+def _machine() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _read(path: Path) -> CostGrid | None:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        rows = tuple(tuple(map(float, row)) for row in kept["seconds_at"])
+        return CostGrid(tuple(kept["sizes"]), tuple(kept["steps"]), rows)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        log.warning("the measured costs in %s cannot be used: %s", path.name, exc)
+        return None
+
+
+def _write(path: Path, grid: CostGrid) -> None:
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    kept = {"sizes": grid.sizes, "steps": grid.steps, "seconds_at": grid.seconds_at}
+    try:
+        draft.write_text(json.dumps(kept), encoding="utf-8")
+        draft.replace(path)
+    except OSError as exc:
+        log.info("the measured costs are not kept: %s", exc)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock between processes, where the folder allows one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as exc:
+        log.info("measuring without a lock: %s", exc)
+        yield
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
