@@ -15,6 +15,8 @@ from service.engine.scheduler import BatchPolicy, Scheduler
 
 log = logging.getLogger(__name__)
 
+AHEAD = 2  # batches of a large request taken for each thread: one that runs, one that is next
+
 
 class Runner(Protocol):
     """Turns rows into answers: ONNX Runtime in production, a function in tests."""
@@ -156,7 +158,7 @@ class Batcher:
 
     def _wake(self) -> None:
         # At the end of this turn of the loop: what arrived together leaves together.
-        if not self._dispatching and self._running < self.slots.total:
+        if not self._dispatching and self._running < AHEAD * self.slots.total:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
 
@@ -166,8 +168,8 @@ class Batcher:
         sound = False
         try:
             self._report_waiting()
-            while free := self._free():
-                batch = self._scheduler.next_batch(free)
+            while self._may_start():
+                batch = self._scheduler.next_batch(max(1, self.slots.total - self._running))
                 if self._runs_here(batch):
                     self._finish(batch, self._clock(), *self._run(batch))
                     self._wake()  # after a turn of the loop, to write the answers and read on
@@ -181,15 +183,20 @@ class Batcher:
             if self._idle and not self._idle.done() and self._resting:
                 self._idle.set_result(None)
 
-    def _free(self) -> int:
-        """Return how many batches the oldest request may start now; 0 if nobody waits."""
+    def _may_start(self) -> bool:
+        """
+        Whether somebody waits, and the oldest request may start a batch now.
+
+        Of a request of many batches one more for each thread lies ready, so that no thread waits
+        for the loop between two of them.
+        """
         leader = self._scheduler.leader()
         if leader is None:
-            return 0
-        free = self.slots.total - self._running
+            return False
         if self._is_bulk(leader):
-            return free
-        return min(free, self.slots.share - (self._running - self._running_bulk))
+            return self._running < AHEAD * self.slots.total
+        small = self._running - self._running_bulk
+        return self._running < self.slots.total and small < self.slots.share
 
     def _is_bulk(self, job: Job) -> bool:
         return len(job.ticket.jobs) > self._scheduler.useful_size(job.length)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-NEAR_BEST = 0.95  # a smaller batch that comes so close to the best rate is the better one
+NEAR_BEST = 0.97  # a smaller batch that comes so close to the best rate is the better one
 
 
 class Costs(Protocol):
@@ -66,7 +66,7 @@ class CostGrid:
         return found
 
     def useful_size(self, steps: int) -> int:
-        """Return the smallest measured size within 5 % of the best sequences per second."""
+        """Return the smallest measured size within 3 % of the best sequences per second."""
         found = self._useful.get(steps)
         if found is None:
             rates = [size / self.seconds(size, steps) for size in self.sizes]

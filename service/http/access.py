@@ -3,8 +3,8 @@
 import re
 import time
 import uuid
-from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,8 +20,7 @@ _NUMBERS = count()
 log = structlog.get_logger("seqserve.access")
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """One request that is over."""
 
     request_id: str

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fastapi import Response
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -60,8 +60,7 @@ class HotRoute:
         return re.compile(f"{before}/{_NAME}{_VERSION}{after}".encode(), re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A plain request, as its first line and headers tell."""
 
     model: LoadedModel

@@ -343,12 +343,13 @@ async def test_several_slots_run_in_parallel():
 async def test_no_more_batches_run_than_there_are_slots():
     runner = HeldRunner(held=True)
     batcher = Batcher(runner, BatchPolicy(max_batch_size=1), slots=Slots(2))
-    task = await asking(batcher, 1, 2, 3, 4)
+    task = await asking(batcher, 1, 2, 3, 4, 5, 6)
     await runner.entered()
     await runner.entered()
-    assert len(runner.batches) == batcher.waiting == 2
+    assert len(runner.batches) == 2
+    assert batcher.waiting == 2  # two more lie ready for the threads
     runner.release()
-    assert await within(task) == [1, 2, 3, 4]
+    assert await within(task) == [1, 2, 3, 4, 5, 6]
     await closed(batcher)
 
 

@@ -28,7 +28,7 @@ class CostsOut(_Out):
     sizes: tuple[int, ...]  # sequences
     steps: tuple[int, ...]
     milliseconds: tuple[tuple[float, ...], ...]
-    useful_sizes: tuple[int, ...]  # for each number of steps, where larger gains under 5 %
+    useful_sizes: tuple[int, ...]  # for each number of steps, where larger gains under 3 %
 
 
 class SlotsOut(_Out):
