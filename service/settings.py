@@ -34,7 +34,7 @@ class Settings(BaseSettings):
         65_536, description="time steps in one batch, counted after padding"
     )
     inline_ms: Annotated[float, Field(ge=0)] = Field(
-        5, description="a batch foretold to be so short runs without a thread of its own"
+        10, description="a batch foretold to be so short runs without a thread of its own"
     )
     express: bool = Field(
         default=True, description="plain predictions go past the web framework, to the same answer"

@@ -40,7 +40,7 @@ class EngineOptions:
     threads: int | None = None  # runner threads a model; None: the processors allowed
     workers: int = 1  # processes like this one on the same processors
     policy: BatchPolicy = field(default_factory=BatchPolicy)
-    inline_seconds: float = 0.005  # a batch as short as that needs no thread of its own
+    inline_seconds: float = 0.010  # a batch as short as that needs no thread of its own
     profile_seconds: float = 0.0  # to measure a model's costs at load; 0: steps are all that costs
     cache: Path | None = None  # where measured costs are kept
 

@@ -22,7 +22,7 @@ class EngineError(Exception):
 class ModelNotFound(EngineError):
     """No model of that name, or not that version of it."""
 
-    def __init__(self, name: str, version: int | None = None) -> None:
+    def __init__(self, name: str, version: int | str | None = None) -> None:
         which = repr(name) if version is None else f"{name!r} in version {version}"
         super().__init__(f"There is no model {which}.")
 

@@ -2,13 +2,11 @@
 
 import gc
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from models.repository import Repository
 from service.engine.core import Engine
@@ -17,11 +15,9 @@ from service.http.access import Access, Records
 from service.http.express import Express, HotRoute
 from service.http.limits import Limits
 from service.http.metrics import Metrics
+from service.http.openapi import describe
 from service.http.protocol import EXPRESS
 from service.http.routes import native, oip, operations
-from service.http.schemas.examples import example_request
-from service.http.schemas.native import PredictRequest
-from service.http.schemas.oip_documents import InferRequest
 from service.logs import configure
 from service.settings import Settings
 
@@ -64,14 +60,18 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
             gc.unfreeze()
 
     app = FastAPI(
-        title="seqserve", version=version("seqserve"), description=DESCRIPTION, lifespan=lifespan
+        title="seqserve",
+        version=version("seqserve"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,  # another path is not found, as a problem
     )
     app.include_router(native.router(engine, limits))
     app.include_router(oip.router(engine, limits))
     app.include_router(operations.router(engine, metrics))
     errors.install(app)
     app.add_middleware(Access, records=records)
-    app.openapi = _openapi(app, engine)  # type: ignore[method-assign]  # the documented way
+    app.openapi = describe(app, engine)  # type: ignore[method-assign]  # the documented way
     return app
 
 
@@ -84,36 +84,3 @@ def app() -> FastAPI:
     metrics = Metrics()
     engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
     return create_app(engine, settings, metrics)
-
-
-def _openapi(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
-    """Describe the bodies the prediction routes read themselves, with an example per model."""
-
-    def document() -> dict[str, Any]:
-        text = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        for wire in (PredictRequest, InferRequest):
-            schema = wire.model_json_schema(ref_template="#/components/schemas/{model}")
-            text["components"]["schemas"] |= schema.pop("$defs", {})
-            text["components"]["schemas"][wire.__name__] = schema
-        cards = [model.card for name in engine.names() if (model := engine.newest(name))]
-        body = {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/PredictRequest"},
-                    "examples": {
-                        card.name: {"summary": f"for {card.name}", "value": example_request(card)}
-                        for card in cards
-                    },
-                }
-            },
-        }
-        for path, operations_ in text["paths"].items():
-            if path.endswith("/predict"):
-                operations_["post"]["requestBody"] = body
-                operations_["post"]["parameters"][0]["example"] = cards[0].name if cards else "name"
-        return text
-
-    return document

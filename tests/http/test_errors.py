@@ -152,6 +152,7 @@ async def test_a_malformed_deadline_is_refused(service: Service, deadline):
     [
         ("GET", "/nothing", 404),
         ("GET", "/v1/models/unknown", 404),
+        ("GET", "/v1/models/", 404),
         ("GET", "/v1/models/..%2f..%2fetc", 404),
         ("GET", "/v1/models/%00", 404),
         ("GET", f"/v1/models/{'a' * 300}", 404),

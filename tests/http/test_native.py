@@ -96,6 +96,8 @@ async def test_a_version_can_be_named(service: Service):
             f"/v1/models/{GRU}/{path}/predict", json={"sequences": [weeks(30)]}
         )
         assert answer.status_code == status, path
+    missing = await service.client.get(f"/v1/models/{GRU}/versions/x")
+    assert missing.json()["detail"] == f"There is no model '{GRU}' in version x."
     detail = (await service.client.get(f"/v1/models/{GRU}/versions/1")).json()
     assert detail["version"] == 1
 
@@ -126,7 +128,7 @@ async def test_measured_costs_and_where_batches_run_are_told(tmp_path):
     assert len(costs["milliseconds"]) == len(costs["sizes"])
     assert len(costs["milliseconds"][0]) == len(costs["steps"]) == len(costs["useful_sizes"])
     assert min(map(min, costs["milliseconds"])) > 0
-    assert loaded["slots"] == {"share": 1, "spare": 0, "inline_ms": 5.0}
+    assert loaded["slots"] == {"share": 1, "spare": 0, "inline_ms": 10.0}
     assert len(list(tmp_path.glob("*.json"))) == 3  # one for each model
 
 

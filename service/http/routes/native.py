@@ -84,5 +84,5 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
 async def named_version(engine: Engine, name: str, version: str) -> LoadedModel:
     """Return the version a path names; raise what ``Engine.model`` does."""
     if not (version.isascii() and version.isdecimal() and len(version) <= 9):  # noqa: PLR2004
-        raise ModelNotFound(name)
+        raise ModelNotFound(name, f"{version:.20}")
     return await engine.model(name, int(version))

@@ -1,0 +1,73 @@
+"""The OpenAPI document: FastAPI's own, and what the routes read by themselves."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from models.contract import ModelCard
+from service.engine.core import Engine
+from service.http.limits import TIMEOUT
+from service.http.schemas.examples import example_request
+from service.http.schemas.native import PredictRequest
+from service.http.schemas.oip_documents import InferRequest
+
+_HEADERS = [
+    {
+        "name": TIMEOUT,
+        "in": "header",
+        "required": False,
+        "description": "the longest the caller waits, in milliseconds",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    {
+        "name": "x-request-id",
+        "in": "header",
+        "required": False,
+        "description": "returned and logged; made if absent or not well formed",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+]
+
+
+def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
+    """Return what writes the document, with an example for each model that serves now."""
+
+    def document() -> dict[str, Any]:
+        text = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        for wire in (PredictRequest, InferRequest):
+            schema = wire.model_json_schema(ref_template="#/components/schemas/{model}")
+            text["components"]["schemas"] |= schema.pop("$defs", {})
+            text["components"]["schemas"][wire.__name__] = schema
+        cards = [model.card for name in engine.names() if (model := engine.newest(name))]
+        for path, operations in text["paths"].items():
+            if path.endswith(("/predict", "/infer")):
+                operations["post"]["parameters"] += _HEADERS
+            if path.endswith("/predict"):
+                operations["post"]["requestBody"] = _body(cards)
+            for operation in operations.values():
+                _name_examples(operation, cards)
+        return text
+
+    return document
+
+
+def _body(cards: Sequence[ModelCard]) -> dict[str, Any]:
+    examples = {
+        card.name: {"summary": f"for {card.name}", "value": example_request(card)} for card in cards
+    }
+    schema = {"$ref": "#/components/schemas/PredictRequest"}
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": schema, "examples": examples}},
+    }
+
+
+def _name_examples(operation: dict[str, Any], cards: Sequence[ModelCard]) -> None:
+    values = {"name": cards[0].name if cards else "name", "version": "1"}
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            parameter["example"] = values[parameter["name"]]
