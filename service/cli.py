@@ -2,17 +2,21 @@
 
 import os
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
 from service.http.metrics import MULTIPROCESS
+from service.http.port import SharedPort
+from service.logs import configure
 from service.settings import Settings
 
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
@@ -66,7 +70,7 @@ def serve(
         if settings.workers > 1:
             folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")
             os.environ[MULTIPROCESS] = stack.enter_context(folder)
-        uvicorn.run(
+        config = uvicorn.Config(
             "service.http.app:app",
             factory=True,
             host=host,
@@ -80,6 +84,7 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_timeout_s,
         )
+        _run(config)
 
 
 @main.command("models")
@@ -125,6 +130,24 @@ def profile(name: str, folder: Path | None, version: int | None, seconds: float)
         click.echo(report(entry.path, seconds))
     except (ModelNotInRepository, ModelRejected) as exc:
         raise click.ClickException(str(exc)) from exc
+
+
+def _run(config: uvicorn.Config) -> None:
+    """Serve in this process, or in several that are replaced when they die."""
+    if config.workers == 1:
+        server = uvicorn.Server(config)
+        with suppress(KeyboardInterrupt):
+            server.run()
+        if not server.started:
+            raise click.exceptions.Exit(STARTUP_FAILURE)
+        return
+    try:
+        port = SharedPort.open(config.host, config.port)
+    except OSError as exc:
+        raise click.ClickException(f"{config.host}:{config.port}: {exc.strerror}") from exc
+    configure(_settings().log_level, _settings().log_format)  # this process logs, too
+    with port:
+        Multiprocess(config, sockets=[port]).run()
 
 
 def _settings() -> Settings:

@@ -175,3 +175,21 @@ def test_a_model_that_is_not_there_has_no_costs():
     )
     assert result.returncode == 1
     assert result.stderr == "Error: There is no model 'nobody'.\n"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_ends_the_command(workers):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        result = subprocess.run(
+            [sys.executable, "-m", "service.cli", "serve", "--port", port, "--workers", workers],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert result.returncode != 0
+    assert "in use" in result.stderr
+    assert "Traceback" not in result.stderr
