@@ -35,6 +35,7 @@ class Protocol(HttpToolsProtocol):
             or parser.get_method() != b"POST"
             or parser.get_http_version() != "1.1"
             or parser.should_upgrade()
+            or self.flow.write_paused  # who does not read waits on the long way
             or (self.cycle is not None and not self.cycle.response_complete)
         ):
             return None
