@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test zoo bench lock clean
+.PHONY: setup demo test zoo bench simulate lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,9 @@ zoo: $(STAMP) ## make the committed models again
 
 bench: $(STAMP) ## requests/s and latency beside ONNX Runtime alone; needs wrk
 	$(BIN)/python -m benchmarks.http
+
+simulate: $(STAMP) ## the scheduler beside simpler rules, with a virtual clock
+	$(BIN)/python -m benchmarks.simulate
 
 lock: $(STAMP) ## write the versions now installed into constraints.txt
 	(head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
