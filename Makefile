@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test zoo bench simulate lock clean
+.PHONY: setup demo test zoo bench bench-models bench-lengths simulate lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | sort
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | sort
 
 setup: $(STAMP) ## make the environment in .venv, with .venv/bin/seqserve
 
@@ -33,6 +33,12 @@ zoo: $(STAMP) ## make the committed models again
 
 bench: $(STAMP) ## requests/s and latency beside ONNX Runtime alone; needs wrk
 	$(BIN)/python -m benchmarks.http
+
+bench-models: $(STAMP) ## publish the models of the benchmarks
+	$(BIN)/python -m benchmarks.models
+
+bench-lengths: $(STAMP) ## mixed lengths beside padding and one by one; no HTTP
+	$(BIN)/python -m benchmarks.lengths
 
 simulate: $(STAMP) ## the scheduler beside simpler rules, with a virtual clock
 	$(BIN)/python -m benchmarks.simulate
