@@ -56,7 +56,7 @@ class CostGrid:
             raise ValueError("Every time in a grid of costs must be positive.")
 
     def seconds(self, size: int, steps: int) -> float:
-        """Return the seconds of one run; never less than a tenth of the nearest point's."""
+        """Return the seconds of one run; never less than a tenth of the points around."""
         key = size, steps
         found = self._known.get(key)
         if found is None:
@@ -82,7 +82,8 @@ class CostGrid:
         first, second = self.seconds_at[row], self.seconds_at[below]
         left = first[column] + down * (second[column] - first[column])
         other = first[beside] + down * (second[beside] - first[beside])
-        return max(left + right * (other - left), 0.1 * first[column])
+        least = min(first[column], first[beside], second[column], second[beside])
+        return max(left + right * (other - left), 0.1 * least)
 
 
 def _place(points: Sequence[int], value: int) -> tuple[int, float]:
