@@ -22,7 +22,8 @@ RUN sed -i "s/onnxruntime-gpu/${ONNXRUNTIME}/" pyproject.toml \
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home seqserve
 COPY --from=build /opt/seqserve /opt/seqserve
-ENV PATH=/opt/seqserve/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/seqserve/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    SEQSERVE_CACHE=/tmp/seqserve-cache
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

@@ -1,155 +1,182 @@
 """
 Requests/s and latency of the service beside ONNX Runtime alone, in one run, as one table.
 
-The work is that of a small multivariate forecaster: LSTM of 2 layers of 64, one window of 96
-steps by 8 features a request (6.6 kB of JSON), 24 steps by 3 targets out.  The load comes from
-``wrk`` on the same machine, so the server never has all of its processors.
+The load comes from ``wrk`` on the same machine, so the server never has all of its processors.
+Peers are measured by whoever runs them; ``--peers`` takes their rows into the table.
 """
 
 import json
-import re
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
 import httpx
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from examples.serving import serving
-from models.contract import ModelCard
-from models.repository import Repository
+from benchmarks.load import Body, Load, measure
+from benchmarks.models import FEATURES, KINDS, STEPS, published
+from examples.serving import Served, serving
 from service.engine.cpus import available_cpus
 from service.engine.jobs import Row
 from service.engine.runner import Device, OnnxRunner
-from training.export import write_model
-from training.networks import Scaling, build
-from training.recipe import Recipe
 
-NAME = "bench-lstm"
-STEPS, FEATURES, TARGETS, HORIZON = 96, 8, 3, 24
-LIMIT_BATCH = 32
+BATCHES = (8, 16, 32, 64)
+MANY = 512  # windows in a bulk request
+CALM = {"SEQSERVE_ACCESS_LOG": "false", "SEQSERVE_PROVIDER": "cpu"}
 
-console = Console()
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What wrk saw."""
-
-    requests: float  # per second
-    p50: float  # milliseconds
-    p99: float
+Rows = list[tuple[str, ...]]
 
 
 @click.command()
-@click.option("--seconds", default=10, show_default=True, help="Length of each measurement.")
+@click.option("--kind", type=click.Choice(KINDS), default="lstm", show_default=True)
+@click.option("--seconds", default=5, show_default=True, help="Length of each measurement.")
 @click.option("--connections", default="1,64,256", show_default=True)
 @click.option("--workers", default="1,2", show_default=True, help="Numbers of worker processes.")
-def main(seconds: int, connections: str, workers: str) -> None:
+@click.option("--peers", type=click.Path(exists=True, path_type=Path), help="Rows of others, JSON.")
+def main(kind: str, seconds: int, connections: str, workers: str, peers: Path | None) -> None:
     """Measure the service on this machine."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise click.ClickException("wrk is needed: apt-get install wrk")
+    path = published(kind).path
+    loads = [int(part) for part in connections.split(",")]
+    limit, alone = _limit(path, seconds)
+    rows = _peer_rows(peers)
     with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        path = _publish(folder / "models")
-        body = _write_script(folder / "post.lua")
-        table = _table(available_cpus())
+        bench = _Bench(wrk, Path(text), path.parents[1], kind, seconds)
         for count in (int(part) for part in workers.split(",")):
-            limit = _limit(path, seconds)
-            options = ("--models", str(folder / "models"), "--workers", str(count))
-            environment = {"SEQSERVE_ACCESS_LOG": "false", "SEQSERVE_PROVIDER": "cpu"}
-            with serving(folder / "service.log", *options, environment=environment) as service:
-                url = service.url
-                _check(url, body)
-                for number in (int(part) for part in connections.split(",")):
-                    found = _load(wrk, folder / "post.lua", url, number, seconds)
-                    table.add_row(
-                        str(count),
-                        str(number),
-                        f"{found.requests:,.0f}",
-                        f"{found.p50:.2f}",
-                        f"{found.p99:.2f}",
-                        f"{limit:,.0f}",
-                        f"{found.requests / limit:.2f}",
-                    )
-        console.print(table)
+            rows += bench.windows(count, loads, limit)
+        rows += bench.without("long way only", {"SEQSERVE_EXPRESS": "false"}, loads, limit)
+        rows += bench.without("no runs on the loop", {"SEQSERVE_INLINE_MS": "0"}, loads, limit)
+        rows += bench.without("no measured costs", {"SEQSERVE_PROFILE_MS": "0"}, loads, limit)
+        bulk = bench.bulk(limit)
+    _print(kind, rows, bulk, limit, alone)
 
 
-def _table(cpus: int) -> Table:
-    title = f"One window of {STEPS}x{FEATURES} a request, {cpus} processors shared with wrk"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("workers", "connections", "requests/s", "p50 ms", "p99 ms"):
-        table.add_column(column, justify="right")
-    table.add_column("ONNX Runtime alone, windows/s", justify="right")
-    table.add_column("ratio", justify="right")
-    return table
+class _Bench:
+    """One model, served again and again."""
+
+    def __init__(self, wrk: str, folder: Path, models: Path, kind: str, seconds: int) -> None:
+        self._wrk, self._folder, self._seconds = wrk, folder, seconds
+        self._models = models
+        self._json = f"/v1/models/bench-{kind}/predict"
+        self._binary = f"/v2/models/bench-{kind}/infer"
+
+    def windows(self, workers: int, loads: list[int], limit: float) -> Rows:
+        """Measure one window a request, as JSON and as binary tensors."""
+        rows: Rows = []
+        with self._serving(workers) as service:
+            for name, path, body in (
+                ("JSON", self._json, json_body(_windows(1))),
+                ("binary", self._binary, binary_body(_windows(1))),
+            ):
+                for count in loads:
+                    found = self._load(service.url + path, body, count)
+                    rows.append(_row(f"ours, {name}, {workers} workers", count, found, limit))
+        return rows
+
+    def without(
+        self, name: str, settings: Mapping[str, str], loads: list[int], limit: float
+    ) -> Rows:
+        """Measure JSON with one idea switched off."""
+        with self._serving(2, settings) as service:
+            body = json_body(_windows(1))
+            found = [(count, self._load(service.url + self._json, body, count)) for count in loads]
+        return [_row(f"ours, JSON, {name}", count, load, limit) for count, load in found]
+
+    def bulk(self, limit: float) -> Rows:
+        """Time single requests of many windows."""
+        rows: Rows = []
+        with self._serving(1) as service, httpx.Client(base_url=service.url, timeout=60) as client:
+            for name, path, body in (
+                ("JSON", self._json, json_body(_windows(MANY))),
+                ("binary", self._binary, binary_body(_windows(MANY))),
+            ):
+                spent = _median(lambda: _post(client, path, body), self._seconds)  # noqa: B023
+                rate = MANY / spent
+                rows.append((name, f"{spent * 1000:.1f}", f"{rate:,.0f}", f"{rate / limit:.2f}"))
+        return rows
+
+    def _serving(
+        self, workers: int, settings: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Served]:
+        options = ("--models", str(self._models), "--workers", str(workers))
+        environment = CALM | dict(settings or {})
+        return serving(self._folder / "service.log", *options, environment=environment)
+
+    def _load(self, url: str, body: Body, connections: int) -> Load:
+        return measure(self._wrk, self._folder, url, body, connections, self._seconds)
 
 
-def _publish(root: Path) -> Path:
-    """Export an untrained network: speed does not depend on the weights."""
-    targets = tuple(f"y{number}" for number in range(TARGETS))
-    recipe = Recipe.model_validate(
-        {
-            "name": NAME,
-            "horizon": HORIZON,
-            "min_length": 1,
-            "max_length": STEPS,
-            "quantiles": (0.5,),
-            "data": {
-                "source": "none",
-                "time": "ds",
-                "targets": targets,
-                "features": [f"x{number}" for number in range(FEATURES - TARGETS)],
-                "frequency": "1h",
-            },
-            "network": {"kind": "lstm", "hidden": 64, "layers": 2},
-        }
+def json_body(windows: NDArray[np.float32]) -> Body:
+    """Return a native request of (batch, time, features)."""
+    text = json.dumps(
+        {"sequences": np.round(windows.astype(float), 4).tolist()}, separators=(",", ":")
     )
-    torch.manual_seed(0)
-    scaling = Scaling(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32))
-    network = build(recipe, scaling).eval()
-    card = ModelCard(
-        name=NAME,
-        features=recipe.data.columns,
-        targets=targets,
-        horizon=HORIZON,
-        quantiles=recipe.quantiles,
-        frequency=recipe.data.frequency,
-        max_length=STEPS,
-    )
-
-    def write(path: Path) -> None:
-        write_model(network, card, path)
-
-    return Repository(root).publish(NAME, write).path
+    return Body(text.encode(), {"Content-Type": "application/json"})
 
 
-def _windows(count: int) -> list[Row]:
-    random = np.random.default_rng(0)
-    return [
-        Row(random.normal(size=(STEPS, FEATURES)).astype(np.float32), None, explain=False)
-        for _ in range(count)
-    ]
+def binary_body(windows: NDArray[np.float32]) -> Body:
+    """Return the same as an Open Inference Protocol request, binary both ways."""
+    tensor = {
+        "name": "sequences",
+        "shape": list(windows.shape),
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": windows.nbytes},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Inference-Header-Content-Length": str(len(head)),
+    }
+    return Body(head + windows.tobytes(), headers)
 
 
-def _limit(path: Path, seconds: int) -> float:
-    """Return the windows/s of ONNX Runtime alone, one thread a processor."""
-    runner, rows = OnnxRunner(path, Device("cpu", "the limit")), _windows(LIMIT_BATCH)
+def _windows(count: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(count, STEPS, FEATURES)).astype(np.float32)
+
+
+def _post(client: httpx.Client, path: str, body: Body) -> None:
+    client.post(path, content=body.content, headers=body.headers).raise_for_status()
+
+
+def _median(work: Callable[[], None], seconds: float) -> float:
+    work()
+    spent, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - started)
+    return float(np.median(spent))
+
+
+def _limit(path: Path, seconds: int) -> tuple[float, float]:
+    """Return ONNX Runtime's windows/s on all processors, and its seconds for one window."""
+    runner = OnnxRunner(path, Device("cpu", "the limit"))
+    rows = [Row(window) for window in _windows(max(BATCHES))]
+    rates = [_rate(runner, rows[:size], seconds / len(BATCHES)) for size in BATCHES]
+    return max(rates), _median(lambda: _run(runner, rows[:1]), 1)
+
+
+def _run(runner: OnnxRunner, rows: list[Row]) -> None:
+    runner.run(rows)
+
+
+def _rate(runner: OnnxRunner, rows: list[Row], seconds: float) -> float:
     counts = [0] * available_cpus()
-    end = time.perf_counter() + seconds
+    started = time.perf_counter()
 
     def work(place: int) -> None:
-        while time.perf_counter() < end:
+        while time.perf_counter() < started + seconds:
             runner.run(rows)
             counts[place] += len(rows)
 
@@ -158,61 +185,47 @@ def _limit(path: Path, seconds: int) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / seconds
+    return sum(counts) / (time.perf_counter() - started)
 
 
-def _write_script(path: Path) -> bytes:
-    values = np.round(_windows(1)[0].sequence.astype(float), 4).tolist()
-    body = json.dumps({"sequences": [values]})
-    path.write_text(
-        'wrk.method = "POST"\n'
-        'wrk.headers["Content-Type"] = "application/json"\n'
-        f"wrk.body = [==[{body}]==]\n"
+def _row(name: str, connections: int, load: Load, limit: float) -> tuple[str, ...]:
+    figures = f"{load.requests:,.0f}", f"{load.p50:.2f}", f"{load.p99:.2f}"
+    return name, str(connections), *figures, f"{load.requests / limit:.2f}"
+
+
+def _peer_rows(path: Path | None) -> Rows:
+    if path is None:
+        return []
+    return [
+        (
+            row["system"],
+            str(row["connections"]),
+            f"{row['requests_per_s']:,}",
+            row["p50"],
+            row["p99"],
+            "",
+        )
+        for row in json.loads(path.read_text())
+    ]
+
+
+def _print(kind: str, rows: Rows, bulk: Rows, limit: float, alone: float) -> None:
+    console = Console(width=100)
+    console.print(
+        f"bench-{kind}, windows of {STEPS}x{FEATURES}, {available_cpus()} processors shared with "
+        f"wrk; ONNX Runtime alone: {limit:,.0f} windows/s, one window {alone * 1000:.3f} ms"
     )
-    return body.encode()
-
-
-def _check(url: str, body: bytes) -> None:
-    answer = httpx.post(
-        f"{url}/v1/models/{NAME}/predict",
-        content=body,
-        headers={"content-type": "application/json"},
-    )
-    mean = answer.raise_for_status().json()["predictions"][0]["mean"]
-    if np.shape(mean) != (HORIZON, TARGETS):
-        raise click.ClickException(f"The answer has the shape {np.shape(mean)}.")
-
-
-def _load(wrk: str, script: Path, url: str, connections: int, seconds: int) -> Load:
-    command = [wrk, "-t1", f"-c{connections}", "--latency", "--timeout", "10s", "-s", str(script)]
-    target = f"{url}/v1/models/{NAME}/predict"
-    _ask_wrk([*command, "-d2s", target])  # warm up
-    text = _ask_wrk([*command, f"-d{seconds}s", target])
-    if "Non-2xx" in text or "Socket errors" in text:
-        raise click.ClickException(f"Not every request was answered:\n{text}")
-    return Load(
-        float(_find(r"Requests/sec:\s+([\d.]+)", text)),
-        _milliseconds(_find(r"(?m)^\s+50%\s+(\S+)", text)),
-        _milliseconds(_find(r"(?m)^\s+99%\s+(\S+)", text)),
-    )
-
-
-def _ask_wrk(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
-
-
-def _find(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
-        raise click.ClickException(f"wrk said something else:\n{text}")
-    return match[1]
-
-
-def _milliseconds(text: str) -> float:
-    for unit, factor in (("us", 1e-3), ("ms", 1.0), ("s", 1e3)):
-        if text.endswith(unit):
-            return float(text.removesuffix(unit)) * factor
-    raise click.ClickException(f"{text!r} is not a time.")
+    heads = ("one window a request", "connections", "requests/s", "p50 ms", "p99 ms", "of limit")
+    for columns, body in (
+        (heads, rows),
+        (("one request of 512", "ms", "windows/s", "of limit"), bulk),
+    ):
+        table = Table(box=box.MARKDOWN)
+        for place, column in enumerate(columns):
+            table.add_column(column, justify="right" if place else "left")
+        for row in body:
+            table.add_row(*row)
+        console.print(table)
 
 
 if __name__ == "__main__":

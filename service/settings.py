@@ -1,5 +1,6 @@
 """The settings of the service, read from the environment; the last module that knows it."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,15 @@ import models
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
 
-CACHE = Path("~/.cache/seqserve").expanduser()
+
+def _cache() -> Path:
+    try:
+        return Path("~/.cache/seqserve").expanduser()
+    except RuntimeError:  # a user without a home, as containers have
+        return Path(tempfile.gettempdir()) / "seqserve-cache"
+
+
+CACHE = _cache()
 ZOO = Path(models.__file__).parent / "zoo"
 
 
