@@ -123,16 +123,19 @@ class Batcher:
             return [], Timing()
         ticket = self.submit(rows)
         try:
-            return await ticket.future, ticket.timing
+            answers = await ticket.future
         except BaseException:  # refused, failed or gone: what still waits waits for nobody
             self.abandon(ticket)
             raise
+        ticket.release()
+        return answers, ticket.timing
 
     def submit(self, rows: Sequence[Row]) -> Ticket:
         """
         Let a request of at least one row in; its ticket's future gets the answers.
 
-        Whoever does not want them any more calls ``abandon``, also after InferenceFailed.
+        Whoever has them calls its ``release``; whoever does not want them any more, also after
+        InferenceFailed, calls ``abandon``.
         Raises EngineStopped or Overloaded.
         """
         if self._refusing:
@@ -146,6 +149,7 @@ class Batcher:
         """Drop what of a request still waits."""
         ticket.future.cancel()
         self._scheduler.discard(ticket.jobs)
+        ticket.release()
         self._report_waiting()
 
     async def close(self) -> None:

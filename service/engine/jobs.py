@@ -43,7 +43,9 @@ class Ticket:
     The answers of one request, in the order asked, behind one future.
 
     A caller may leave at any moment: a dropped connection and an expired deadline both arrive
-    here as a cancelled future.  Only this class completes it, and tolerates its absence.
+    here as a cancelled future.  Only this class completes it, and tolerates its absence.  Who
+    is done with it calls ``release``: a ticket and its jobs know each other, and their rows
+    would stay until Python looks for cycles.
     """
 
     __slots__ = ("_answers", "_compute", "_missing", "_queue", "future", "jobs")
@@ -68,6 +70,10 @@ class Ticket:
         self._compute = max(self._compute, compute)
         if self._missing == 0 and not self.future.done():
             self.future.set_result(self._answers)
+
+    def release(self) -> None:
+        """Let the jobs and their rows go."""
+        self.jobs = []
 
     def fail(self, error: Exception) -> None:
         """Answer the whole request with an error, unless it has its answer already."""

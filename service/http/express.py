@@ -152,7 +152,7 @@ class Exchange:
         self.more_body = True
         self.disconnected = self.response_complete = False
         self.keep_alive = call.keep_alive
-        self.message_event = self
+        self.message_event: Exchange | _Deaf = self
         self._express = express
         self._call = call
         self._connection = connection
@@ -230,6 +230,12 @@ class Exchange:
             self._connection.transport.close()
         self._connection.on_response_complete()
 
+    def _forget(self) -> None:
+        """Let go of all that is large, and of itself, or it would stay until a collection."""
+        self.message_event = _DEAF
+        self.body = bytearray()
+        self._query = self._ticket = None
+
     def _end(self, status: int) -> None:
         self.response_complete = True
         self._timer.cancel()
@@ -238,14 +244,24 @@ class Exchange:
         if ticket is not None:
             if status == 200:  # noqa: PLR2004
                 timing = ticket.timing
+                ticket.release()
             else:
                 call.model.batcher.abandon(ticket)
+        self._forget()
         seconds = time.perf_counter() - self._started
         self._express.records.add(
             Visit(call.request_id, "POST", call.path, call.route, status, seconds, timing)
         )
 
 
+class _Deaf:
+    """Hears what comes after the answer."""
+
+    def set(self) -> None:
+        """Do nothing."""
+
+
+_DEAF = _Deaf()
 _OURS = frozenset({"content-length", "content-type", "connection"})
 
 

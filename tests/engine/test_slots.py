@@ -1,7 +1,9 @@
 """Where a batch runs: on the loop where it is short, in a thread where it is not."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -106,3 +108,19 @@ async def test_a_small_request_behind_a_large_one_is_answered():
     assert said(answers) == list(range(40))
     assert said(one) == [99]
     await within(batcher.close())
+
+
+@pytest.mark.parametrize("slots", [Slots(1, 0, 0.002), Slots(1, 0, 0.0)])
+async def test_the_rows_of_a_request_go_with_its_answer_not_with_the_next_collection(slots):
+    batcher = Batcher(Whereabouts(), slots=slots, costs=MILLISECOND)
+    asked = rows(1, 2)
+    kept = [weakref.ref(each.sequence) for each in asked]
+    gc.disable()
+    try:
+        await within(batcher.predict(asked))
+        await within(batcher.close())
+        batcher._threads.shutdown(wait=True)
+        del asked
+        assert all(each() is None for each in kept)
+    finally:
+        gc.enable()

@@ -17,7 +17,8 @@ from service.engine.jobs import Array
 _TOP = {"sequences", "quantiles", "explain"}
 _ITEM = {"values", "id", "start", "future"}
 _BRACKET = ord("[")
-_parser = simdjson.Parser()  # one event loop, one parser; it keeps its buffers
+KEPT = 2**18  # bytes; a parser keeps buffers for the largest body that it has seen
+_parser = simdjson.Parser()  # one event loop, one parser
 
 
 @dataclass(slots=True)
@@ -48,7 +49,8 @@ def read(body: bytes, max_sequences: int) -> Asked | None:
     if body[:1] != b"{":  # a byte order mark, say
         return None
     try:
-        document = _parser.parse(body)
+        parser = _parser if len(body) <= KEPT else simdjson.Parser()
+        document = parser.parse(body)
         return _Reader(document, max_sequences).checked(_count_brackets(body))
     except (_NotPlain, ValueError, TypeError, RuntimeError, KeyError):
         return None
