@@ -1,20 +1,33 @@
-"""How the allocator of C gives memory back: once per process, before anything large is made."""
+"""Give memory back to the system: the C library keeps what a large request needed, just in case."""
 
+import asyncio
 import ctypes
 
-M_MMAP_THRESHOLD = -3  # of malloc.h
-LARGE = 2**20  # bytes
+LARGE = 2**20  # bytes of a body that is worth it
+QUIET = 1.0  # seconds; in a stream of large requests the memory is needed again at once
 
 
-def give_back_large_blocks() -> bool:
-    """
-    Have glibc return every block of a megabyte or more to the system when it is freed.
+class Tidy:
+    """Trim the heap once, when the last large request has been over for a while."""
 
-    Left to itself it raises that bound to 32 MB with the first such block, and a request of
-    12 MB leaves 90 MB behind.  Returns whether there is a glibc to tell.
-    """
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+
+    def after(self, size: int) -> None:
+        """Hear of a request of so many bytes that is over."""
+        if size < LARGE:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(QUIET, trim)
+
+
+def trim() -> bool:
+    """Return free pages of every arena to the system; return whether this C library can."""
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
+        malloc_trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # not glibc
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGE))
+    malloc_trim(0)
+    return True

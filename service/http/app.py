@@ -19,7 +19,6 @@ from service.http.openapi import describe
 from service.http.protocol import EXPRESS
 from service.http.routes import native, oip, operations
 from service.logs import configure
-from service.memory import give_back_large_blocks
 from service.settings import Settings
 
 # A runner thread that has its answers waits so long for a busy event loop; Python's 5 ms are
@@ -80,7 +79,6 @@ def app() -> FastAPI:
     """Build the application from the environment, once per worker."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(GC_THRESHOLD, 20, 50)
-    give_back_large_blocks()
     settings = Settings()
     configure(settings.log_level, settings.log_format)
     metrics = Metrics()

@@ -25,6 +25,7 @@ from service.http.access import Records, Visit, identify
 from service.http.errors import DeadlineExceeded, RequestError, answer
 from service.http.limits import TIMEOUT, Limits
 from service.http.prediction import Query, WireFormat
+from service.memory import Tidy
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Express:
         self.limits = limits
         self.records = records
         self.loop = asyncio.get_running_loop()
+        self.tidy = Tidy(self.loop)
         self._routes = [(hot.matcher(), hot) for hot in routes]
         self._paths: dict[bytes, tuple[HotRoute, str, int | None]] = {}
 
@@ -248,6 +250,7 @@ class Exchange:
             else:
                 call.model.batcher.abandon(ticket)
         self._forget()
+        self._express.tidy.after(call.length)
         seconds = time.perf_counter() - self._started
         self._express.records.add(
             Visit(call.request_id, "POST", call.path, call.route, status, seconds, timing)
