@@ -97,7 +97,7 @@ class Scheduler:
         if leader is None:
             return []
         batch: list[Job] = []
-        for share in self._compose(leader, free):
+        for share in list(self._compose(leader, free)):  # composed before anybody leaves
             self._take(share, batch)
         return batch
 

@@ -40,6 +40,13 @@ def test_who_joins_comes_from_the_nearest_lengths_and_behind_the_oldest():
     assert sorted(lengths(batch)) == [90, 100, 101]
 
 
+def test_the_only_other_class_joins_although_the_first_leaves_whole():
+    scheduler = Scheduler(BatchPolicy(max_batch_size=3), grid(overhead=1.0))
+    scheduler.add(jobs(16, 16, 100, 100))
+    assert lengths(scheduler.next_batch()) == [16, 16, 100]
+    assert lengths(scheduler.next_batch()) == [100]
+
+
 grids = st.builds(
     grid,
     st.floats(1e-6, 1e-1),
