@@ -79,7 +79,7 @@ class Scheduler:
     def leader(self) -> Job | None:
         """Return the oldest job whose caller is still there, if any."""
         while self._queues:
-            key = min(self._queues, key=self._oldest) if len(self._queues) > 1 else self._only()
+            key = min(self._queues, key=self._oldest)
             leader = next(iter(self._queues[key]))
             if not leader.abandoned:
                 return leader
@@ -152,8 +152,6 @@ class Scheduler:
 
     def _neighbours(self, key: int) -> list[int]:
         """List the other classes that wait, the nearest first, a shorter before a longer."""
-        if len(self._queues) == 1:
-            return []
         others = [other for other in self._queues if other != key]
         return sorted(others, key=lambda other: (abs(other - key), other))
 
@@ -162,9 +160,6 @@ class Scheduler:
 
     def _oldest(self, key: int) -> int:
         return next(iter(self._queues[key].values()))
-
-    def _only(self) -> int:
-        return next(iter(self._queues))
 
     def _take(self, share: _Share, batch: list[Job]) -> None:
         queue, wanted = self._queues[share.key], share.count
