@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Protocol, cast
+from typing import Protocol
 
 import click
 import numpy as np
@@ -45,19 +45,6 @@ def _chosen_seconds(size: int, steps: int) -> float:
 COSTS = CostGrid(
     SIZES, STEPS, tuple(tuple(_chosen_seconds(size, steps) for steps in STEPS) for size in SIZES)
 )
-
-
-class Caller:
-    """Stands in for a ticket: a caller who never leaves, and is his own future."""
-
-    @property
-    def future(self) -> "Caller":
-        """The caller."""
-        return self
-
-    def done(self) -> bool:
-        """Return that the answer is still wanted."""
-        return False
 
 
 class Policy(Protocol):
@@ -158,7 +145,7 @@ def _lengths(random: np.random.Generator, count: int) -> NDArray[np.int64]:
 
 def play(rule: Rule, given: Arrivals, runners: int) -> Outcome:
     """Let all arrivals in at their times, and run every batch as long as it costs."""
-    policy, caller = rule.make(), cast(Ticket, Caller())
+    policy, caller = rule.make(), Ticket([], 0.0, lambda _: None)
     times = given.times.tolist()
     rows = {length: Row(np.empty((length, 0), np.float32)) for length in set(given.lengths)}
     jobs = [

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -121,36 +121,39 @@ class Batcher:
         """
         if not rows:
             return [], Timing()
-        ticket = self.submit(rows)
+        told: asyncio.Future[None] = self._loop.create_future()
+
+        def tell(_: Ticket) -> None:
+            if not told.done():
+                told.set_result(None)
+
+        ticket = self.submit(rows, tell)
         try:
-            answers = await ticket.future
-        except BaseException:  # refused, failed or gone: what still waits waits for nobody
-            self.abandon(ticket)
-            raise
-        ticket.release()
-        return answers, ticket.timing
+            await told
+            return ticket.result(), ticket.timing
+        finally:  # also who is refused, failed or gone: what still waits waits for nobody
+            self.release(ticket)
 
-    def submit(self, rows: Sequence[Row]) -> Ticket:
+    def submit(self, rows: Sequence[Row], tell: Callable[[Ticket], None]) -> Ticket:
         """
-        Let a request of at least one row in; its ticket's future gets the answers.
+        Let a request of at least one row in; ``tell`` gets its ticket when it is over.
 
-        Whoever has them calls its ``release``; whoever does not want them any more, also after
-        InferenceFailed, calls ``abandon``.
+        Whoever has been told, or does not want to be any more, calls ``release``.
         Raises EngineStopped or Overloaded.
         """
         if self._refusing:
             raise EngineStopped
-        ticket = Ticket(rows, self._clock(), self._loop)
+        ticket = Ticket(rows, self._clock(), tell)
         self._scheduler.add(ticket.jobs)
         self._wake()
         return ticket
 
-    def abandon(self, ticket: Ticket) -> None:
-        """Drop what of a request still waits."""
-        ticket.future.cancel()
-        self._scheduler.discard(ticket.jobs)
+    def release(self, ticket: Ticket) -> None:
+        """Let go of a request: of its answers, and of what of it still waits."""
+        if not ticket.answered:
+            self._scheduler.discard(ticket.jobs)
+            self._report_waiting()
         ticket.release()
-        self._report_waiting()
 
     async def close(self) -> None:
         """Refuse newcomers, finish what was accepted, and let the threads go."""

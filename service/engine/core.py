@@ -167,16 +167,19 @@ class Engine:
         insist_on_finite(answers)
         return answers, timing
 
-    def submit(self, model: LoadedModel, rows: Sequence[Row]) -> Ticket:
+    def submit(
+        self, model: LoadedModel, rows: Sequence[Row], tell: Callable[[Ticket], None]
+    ) -> Ticket:
         """
         Begin what ``predict`` does, for a caller with no task of its own.
 
-        The ticket's future gets the answers or InferenceFailed; ``insist_on_finite`` is left to
-        the caller, and ``model.batcher.abandon`` where they are not wanted any more.
+        ``tell`` gets the ticket when it is over: ``result`` has the answers or raises
+        InferenceFailed, ``insist_on_finite`` is left to the caller, and so is
+        ``model.batcher.release`` in every case.
         Raises InvalidSequence, Overloaded, EngineStopped.
         """
         check_rows(rows, model.card)
-        return model.batcher.submit(rows)
+        return model.batcher.submit(rows, tell)
 
     async def _load_newest(self, name: str) -> None:
         for entry in reversed(self._repository.versions(name)):

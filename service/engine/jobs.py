@@ -1,11 +1,14 @@
 """A job: one sequence waiting for its answer; and the ticket its request waits on."""
 
-import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 Clock = Callable[[], float]
@@ -30,8 +33,7 @@ class Answer:
     finite: bool = True  # whether no prediction is infinite or not a number
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Where a request's time in the engine went, in seconds; of its slowest sequence."""
 
     queue: float = 0.0
@@ -40,21 +42,23 @@ class Timing:
 
 class Ticket:
     """
-    The answers of one request, in the order asked, behind one future.
+    The answers of one request, in the order asked.
 
-    A caller may leave at any moment: a dropped connection and an expired deadline both arrive
-    here as a cancelled future.  Only this class completes it, and tolerates its absence.  Who
-    is done with it calls ``release``: a ticket and its jobs know each other, and their rows
-    would stay until Python looks for cycles.
+    ``tell`` is called with the ticket once, on the event loop, when the request is answered or
+    has failed; never for a caller who left before.  Whoever is done with a ticket has it
+    released: a ticket and its jobs know each other, and their rows would stay until Python looks
+    for cycles.
     """
 
-    __slots__ = ("_answers", "_compute", "_missing", "_queue", "future", "jobs")
+    __slots__ = ("_answers", "_compute", "_error", "_missing", "_queue", "_tell", "jobs", "over")
 
-    def __init__(self, rows: Sequence[Row], now: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, rows: Sequence[Row], now: float, tell: Callable[["Ticket"], None]) -> None:
         self._answers: list[Answer] = [_NONE] * len(rows)
         self._missing = len(rows)
         self._queue = self._compute = 0.0
-        self.future: asyncio.Future[list[Answer]] = loop.create_future()
+        self._error: Exception | None = None
+        self._tell = tell
+        self.over = False  # answered, failed, or left by its caller
         self.jobs = [Job(row, self, index, now) for index, row in enumerate(rows)]
 
     @property
@@ -62,23 +66,46 @@ class Ticket:
         """Where the time went so far."""
         return Timing(self._queue, self._compute)
 
+    @property
+    def answered(self) -> bool:
+        """Whether every row has its answer, so that none of its jobs can still wait."""
+        return not self._missing
+
+    def result(self) -> list[Answer]:
+        """Return the answers once the ticket has told, or raise what it failed with."""
+        if self._error is not None:
+            raise self._error
+        return self._answers
+
     def resolve(self, index: int, answer: Answer, queue: float, compute: float) -> None:
         """Keep one row's answer and its seconds; the last one completes the request."""
         self._answers[index] = answer
         self._missing -= 1
         self._queue = max(self._queue, queue)
         self._compute = max(self._compute, compute)
-        if self._missing == 0 and not self.future.done():
-            self.future.set_result(self._answers)
-
-    def release(self) -> None:
-        """Let the jobs and their rows go."""
-        self.jobs = []
+        if not self._missing:
+            self._end()
 
     def fail(self, error: Exception) -> None:
         """Answer the whole request with an error, unless it has its answer already."""
-        if not self.future.done():
-            self.future.set_exception(error)
+        if not self.over:
+            self._error = error
+            self._end()
+
+    def release(self) -> None:
+        """Let the jobs and their rows go; a caller not told yet will never be."""
+        self.over = True
+        self.jobs = []
+
+    def _end(self) -> None:
+        if self.over:
+            return
+        self.over = True
+        try:
+            self._tell(self)
+        except Exception:
+            # A defect of one caller's; the others of its batch must have their answers.
+            log.exception("A request could not be told its answer.")
 
 
 class Job:
@@ -96,7 +123,7 @@ class Job:
     @property
     def abandoned(self) -> bool:
         """Whether nobody would read the answer: the caller left, or a batch-mate failed."""
-        return self.ticket.future.done()
+        return self.ticket.over
 
 
 _NONE = Answer(np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.float32))

@@ -58,6 +58,7 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
             gc.freeze()  # what is loaded stays: no collection need look at it again
             yield {EXPRESS: express} if settings.express else {}
             gc.unfreeze()
+        metrics.flush()
 
     app = FastAPI(
         title="seqserve",

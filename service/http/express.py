@@ -10,17 +10,18 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from fastapi import Response
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.server import ServerState
 
 from service.engine.core import Engine, LoadedModel, insist_on_finite
 from service.engine.errors import EngineError
-from service.engine.jobs import Answer, Ticket, Timing
+from service.engine.jobs import Ticket, Timing
 from service.http.access import Records, Visit, identify
 from service.http.errors import DeadlineExceeded, RequestError, answer
 from service.http.limits import TIMEOUT, Limits
@@ -43,6 +44,7 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     flow: FlowControl
+    server_state: ServerState
 
     def on_response_complete(self) -> None:
         """Let the next request in."""
@@ -61,18 +63,24 @@ class HotRoute:
         return re.compile(f"{before}/{_NAME}{_VERSION}{after}".encode(), re.ASCII)
 
 
-class Call(NamedTuple):
-    """A plain request, as its first line and headers tell."""
+class Head(NamedTuple):
+    """What the first line and the headers of a plain request say."""
 
-    model: LoadedModel
+    url: bytes
+    headers: Headers
+    name: str
+    version: int | None
     wire: WireFormat
     path: str
     route: str
     length: int
     milliseconds: int
-    request_id: str
+    request_id: str | None
     header: str | None  # the one the format reads
-    keep_alive: bool
+
+    def says(self, url: bytes, headers: Headers) -> bool:
+        """Whether another request's first line and headers are the same, as they mostly are."""
+        return self.url == url and self.headers == headers
 
 
 class Express:
@@ -88,16 +96,16 @@ class Express:
         self.tidy = Tidy(self.loop)
         self._routes = [(hot.matcher(), hot) for hot in routes]
         self._paths: dict[bytes, tuple[HotRoute, str, int | None]] = {}
+        self._written: tuple[Headers, bytes] = (), b""
 
-    def call(self, url: bytes, headers: Headers, *, keep_alive: bool) -> Call | None:
-        """Return the call if it is plain, else None; ``headers`` have names in lower case."""
+    def head(self, url: bytes, headers: Headers) -> Head | None:
+        """Return what a request says if it is plain; ``headers`` have names in lower case."""
         found = self._paths.get(url) or self._recognise(url)
         if found is None:
             return None
         hot, name, version = found
-        model = self.engine.serving(name, version)
         given = dict(headers)
-        if model is None or len(given) != len(headers) or not _UNUSUAL.isdisjoint(given):
+        if len(given) != len(headers) or not _UNUSUAL.isdisjoint(given):
             return None
         length = given.get(b"content-length", b"")
         if not (length.isdigit() and len(length) <= 9):  # noqa: PLR2004
@@ -110,21 +118,26 @@ class Express:
             milliseconds = self.limits.deadline_ms(asked)
         except RequestError:
             return None
-        request_id = identify(_text(given.get(b"x-request-id")))
-        header = _text(given.get(hot.wire.header.encode())) if hot.wire.header else None
-        route = hot.path if version is None else _versioned(hot.path)
-        path = url.decode()
-        return Call(
-            model,
+        return Head(
+            url,
+            headers,
+            name,
+            version,
             hot.wire,
-            path,
-            route,
+            url.decode(),
+            hot.path if version is None else _versioned(hot.path),
             int(length),
             milliseconds,
-            request_id,
-            header,
-            keep_alive,
+            _text(given.get(b"x-request-id")),
+            _text(given.get(hot.wire.header.encode())) if hot.wire.header else None,
         )
+
+    def written(self, headers: Headers) -> bytes:
+        """Return the headers of every answer as bytes; uvicorn makes new ones each second."""
+        if headers is not self._written[0]:
+            lines = (name + b": " + value + b"\r\n" for name, value in headers)
+            self._written = headers, b"".join(lines)
+        return self._written[1]
 
     def _recognise(self, url: bytes) -> tuple[HotRoute, str, int | None] | None:
         for pattern, hot in self._routes:
@@ -147,22 +160,50 @@ class Exchange:
     a refusal, the deadline; a client who leaves takes its work out of the queue at once.
     """
 
+    __slots__ = (
+        "_connection",
+        "_express",
+        "_head",
+        "_model",
+        "_query",
+        "_request_id",
+        "_started",
+        "_ticket",
+        "_timer",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+    )
+
     def __init__(
-        self, express: Express, call: Call, connection: Connection, headers: Headers
+        self,
+        express: Express,
+        connection: Connection,
+        head: Head,
+        model: LoadedModel,
+        *,
+        keep_alive: bool,
     ) -> None:
         self.body = bytearray()
         self.more_body = True
         self.disconnected = self.response_complete = False
-        self.keep_alive = call.keep_alive
-        self.message_event: Exchange | _Deaf = self
+        self.keep_alive = keep_alive
         self._express = express
-        self._call = call
         self._connection = connection
-        self._headers = headers
+        self._head = head
+        self._model = model
+        self._request_id = identify(head.request_id)
         self._query: Query | None = None
         self._ticket: Ticket | None = None
         self._started = time.perf_counter()
-        self._timer = express.loop.call_later(call.milliseconds / 1000, self._expire)
+        self._timer = express.loop.call_later(head.milliseconds / 1000, self._expire)
+
+    @property
+    def message_event(self) -> Self:
+        """What the protocol calls ``set`` of."""
+        return self
 
     def set(self) -> None:
         """Look at what has come."""
@@ -173,98 +214,79 @@ class Exchange:
         elif self.more_body:
             self._connection.flow.resume_reading()  # the length is known and allowed
         elif self._query is None:
-            self._guard(self._ask)
+            self._ask()
 
     def _ask(self) -> None:
-        call, express = self._call, self._express
-        self._query = call.wire.read(
-            bytes(self.body), call.header, call.model.card, express.limits.max_sequences
-        )
-        self._ticket = express.engine.submit(call.model, self._query.rows)
-        self._ticket.future.add_done_callback(self._answered)
+        head, model, express = self._head, self._model, self._express
+        try:
+            self._query = head.wire.read(
+                bytes(self.body), head.header, model.card, express.limits.max_sequences
+            )
+            self._ticket = express.engine.submit(model, self._query.rows, self._told)
+        except Exception as exc:  # noqa: BLE001  whatever it is, the client must not wait for ever
+            self._refuse(exc)
 
-    def _answered(self, future: asyncio.Future[list[Answer]]) -> None:
-        if not self.response_complete:
-            self._guard(lambda: self._write(future.result()))
-
-    def _write(self, answers: list[Answer]) -> None:
-        insist_on_finite(answers)
-        if self._query is not None:
-            reply = self._query.write(answers, self._call.model.entry.version)
+    def _told(self, ticket: Ticket) -> None:
+        if self._query is None:
+            return
+        try:
+            answers = ticket.result()
+            insist_on_finite(answers)
+            reply = self._query.write(answers, self._model.entry.version)
+        except Exception as exc:  # noqa: BLE001  as above
+            self._refuse(exc)
+        else:
             self._respond(200, reply.body, reply.media_type, reply.headers)
 
     def _expire(self) -> None:
         if not self.response_complete:
             self.keep_alive = self.keep_alive and not self.more_body
-            self._refuse(DeadlineExceeded(self._call.milliseconds))
-
-    def _guard(self, step: Callable[[], None]) -> None:
-        """Take a step; whatever it raises is an answer, too."""
-        try:
-            step()
-        except (RequestError, EngineError) as exc:
-            self._refuse(exc)
-        except Exception:
-            # A defect of ours: the client must not wait for ever, nor learn of our code.
-            log.exception("Exception on the short way")
-            self._respond(500, b"Internal Server Error", "text/plain; charset=utf-8", {})
+            self._refuse(DeadlineExceeded(self._head.milliseconds))
 
     def _refuse(self, error: Exception) -> None:
-        response: Response = answer(error, self._call.request_id)
+        if not isinstance(error, (RequestError, EngineError)):  # a defect of ours
+            log.error("Exception on the short way", exc_info=error)
+            self._respond(500, b"Internal Server Error", "text/plain; charset=utf-8", {})
+            return
+        response: Response = answer(error, self._request_id)
         headers = {key: value for key, value in response.headers.items() if key not in _OURS}
         self._respond(response.status_code, bytes(response.body), response.media_type, headers)
 
     def _respond(
         self, status: int, body: bytes, media_type: str | None, headers: Mapping[str, str]
     ) -> None:
-        lines = [STATUS_LINE[status]]
-        lines += [name + b": " + value + b"\r\n" for name, value in self._headers]
-        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        connection = self._connection
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
         close = "" if self.keep_alive else "connection: close\r\n"
-        lines.append(
+        ours = (
             f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n"
-            f"x-request-id: {self._call.request_id}\r\n{more}{close}\r\n".encode()
+            f"x-request-id: {self._request_id}\r\n{more}{close}\r\n"
         )
-        lines.append(body)
-        self._connection.transport.write(b"".join(lines))
+        every = self._express.written(connection.server_state.default_headers)
+        connection.transport.write(b"".join((STATUS_LINE[status], every, ours.encode(), body)))
         self._end(status)
         if not self.keep_alive:
-            self._connection.transport.close()
-        self._connection.on_response_complete()
-
-    def _forget(self) -> None:
-        """Let go of all that is large, and of itself, or it would stay until a collection."""
-        self.message_event = _DEAF
-        self.body = bytearray()
-        self._query = self._ticket = None
+            connection.transport.close()
+        connection.on_response_complete()
 
     def _end(self, status: int) -> None:
         self.response_complete = True
         self._timer.cancel()
-        ticket, call = self._ticket, self._call
+        ticket, head, express = self._ticket, self._head, self._express
         timing: Timing | None = None
         if ticket is not None:
             if status == 200:  # noqa: PLR2004
                 timing = ticket.timing
-                ticket.release()
-            else:
-                call.model.batcher.abandon(ticket)
-        self._forget()
-        self._express.tidy.after(call.length)
+            self._model.batcher.release(ticket)
+        self.body, self._query, self._ticket = _NO_BODY, None, None  # nothing large stays
+        express.tidy.after(head.length)
         seconds = time.perf_counter() - self._started
-        self._express.records.add(
-            Visit(call.request_id, "POST", call.path, call.route, status, seconds, timing)
+        express.records.add(
+            Visit(self._request_id, "POST", head.path, head.route, status, seconds, timing)
         )
 
 
-class _Deaf:
-    """Hears what comes after the answer."""
-
-    def set(self) -> None:
-        """Do nothing."""
-
-
-_DEAF = _Deaf()
+_NO_BODY = bytearray()
 _OURS = frozenset({"content-length", "content-type", "connection"})
 
 

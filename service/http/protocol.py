@@ -4,7 +4,7 @@ from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.http.express import Call, Exchange, Express
+from service.http.express import Exchange, Express, Head
 
 EXPRESS = "express"  # where the lifespan's state holds the short way
 
@@ -16,19 +16,19 @@ class Protocol(HttpToolsProtocol):
     A request that comes before the last one is answered (pipelining) is never plain.
     """
 
+    _head: Head | None = None  # the last plain one of this connection
+
     def on_headers_complete(self) -> None:
         """Choose the way of a request."""
-        call = self._plain_call()
-        if call is None:
+        exchange = self._plain()
+        if exchange is None:
             super().on_headers_complete()
-            return
-        exchange = Exchange(self.app_state[EXPRESS], call, self, self.server_state.default_headers)
-        # What the protocol asks of a cycle an exchange answers.
-        self.cycle = cast(RequestResponseCycle, exchange)
+        else:  # what the protocol asks of a cycle an exchange answers
+            self.cycle = cast(RequestResponseCycle, exchange)
 
-    def _plain_call(self) -> Call | None:
+    def _plain(self) -> Exchange | None:
         express: Express | None = self.app_state.get(EXPRESS)
-        parser = self.parser
+        parser, head = self.parser, self._head
         if (
             express is None
             or self.root_path
@@ -39,4 +39,9 @@ class Protocol(HttpToolsProtocol):
             or (self.cycle is not None and not self.cycle.response_complete)
         ):
             return None
-        return express.call(self.url, self.headers, keep_alive=parser.should_keep_alive())
+        if head is None or not head.says(self.url, self.headers):
+            head = self._head = express.head(self.url, self.headers)
+        model = None if head is None else express.engine.serving(head.name, head.version)
+        if head is None or model is None:
+            return None
+        return Exchange(express, self, head, model, keep_alive=parser.should_keep_alive())

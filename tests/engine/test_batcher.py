@@ -530,3 +530,42 @@ def test_every_accepted_request_is_answered_once_with_its_own_rows(size, room, s
             assert not set(values) & set(ran)
         else:
             assert isinstance(outcome, asyncio.CancelledError)
+
+
+async def test_a_caller_who_fails_to_hear_his_answer_costs_nobody_else_his():
+    batcher, told = Batcher(HeldRunner()), asyncio.Event()
+
+    def deaf(_):
+        raise ValueError("deaf")
+
+    first = batcher.submit(rows(1), deaf)
+    second = batcher.submit(rows(2), lambda _: told.set())
+    await within(told.wait())
+    assert said(second.result()) == [2]
+    batcher.release(first)
+    assert await within(ask(batcher, 3)) == [3]
+    await closed(batcher)
+
+
+async def test_who_left_is_told_nothing():
+    runner, told = HeldRunner(held=True), []
+    batcher = Batcher(runner)
+    first = await busy(batcher, runner)
+    waiting = batcher.submit(rows(1), told.append)
+    batcher.release(waiting)
+    assert batcher.waiting == 0
+    runner.release()
+    await within(first)
+    await closed(batcher)
+    assert told == []
+
+
+async def test_who_leaves_while_his_batch_runs_is_told_nothing():
+    runner, told = HeldRunner(held=True), []
+    batcher = Batcher(runner)
+    running = batcher.submit(rows(1), told.append)
+    await runner.entered()
+    batcher.release(running)
+    runner.release()
+    await closed(batcher)
+    assert told == []

@@ -1,14 +1,12 @@
 """Different lengths share a batch where the costs say so, and nobody waits for ever."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.costs import CostGrid
-from service.engine.jobs import Job, Row
 from service.engine.scheduler import BatchPolicy, Scheduler, length_class
-from tests.engine.test_scheduler import Caller, jobs, lengths
+from tests.engine.test_scheduler import jobs, lengths
 
 POLICY = BatchPolicy(max_waiting=10_000)
 SIZES, STEPS = (1, 8, 64), (1, 64, 512)
@@ -108,5 +106,5 @@ def test_idle_runners_share_a_queue_where_that_is_faster(overhead, size):
 def test_a_batch_grows_no_larger_than_is_useful():
     worse = CostGrid((1, 8, 64), (8,), ((1.0,), (4.0,), (64.0,)))
     scheduler = Scheduler(POLICY, worse)
-    scheduler.add([Job(Row(np.zeros((8, 1), np.float32)), Caller(), 0, 0.0) for _ in range(20)])
+    scheduler.add(jobs(*[8] * 20))
     assert len(scheduler.next_batch()) == 8

@@ -6,27 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.errors import Overloaded
-from service.engine.jobs import Job, Row
+from service.engine.jobs import Job, Row, Ticket
 from service.engine.scheduler import BatchPolicy, Scheduler, length_class
 
 
-class Caller:
-    """Stands in for a ticket: a caller who is there until he leaves."""
-
-    def __init__(self):
-        self.future = self
-        self.gone = False
-
-    def done(self):
-        return self.gone
-
-
 def job(length=1) -> Job:
-    return Job(Row(np.zeros((length, 1), np.float32)), Caller(), 0, 0.0)
+    return Ticket([Row(np.zeros((length, 1), np.float32))], 0.0, lambda _: None).jobs[0]
 
 
 def leave(leaver: Job):
-    leaver.ticket.gone = True
+    leaver.ticket.release()
 
 
 def jobs(*lengths) -> list[Job]:

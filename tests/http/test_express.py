@@ -236,3 +236,29 @@ def test_both_ways_count_under_the_same_labels_and_leave_nothing_waiting(service
             )
         )
     assert lines["short"] == lines["long"] != set()
+
+
+def test_each_request_of_a_connection_is_heard_for_itself(services):
+    """What the last one said is remembered, and must answer for no other."""
+    other, short = PREDICT.replace("gru", "lstm"), json.dumps({"sequences": [GOOD[:26]]}).encode()
+    asked = [
+        (PREDICT, body(GOOD), JSON, 200, "co2-gru"),
+        (PREDICT, body(GOOD), JSON, 200, "co2-gru"),
+        (other, body(GOOD), JSON, 200, "co2-lstm"),
+        (PREDICT, short, JSON, 200, "co2-gru"),
+        (PREDICT, body(GOOD), JSON | {"X-Request-Timeout-Ms": "soon"}, 400, "whole number"),
+        (PREDICT, body(GOOD), JSON, 200, "co2-gru"),
+        (PREDICT, body(GOOD), {"Content-Type": "text/plain"}, 415, "application/json"),
+        (PREDICT, body(GOOD), JSON | {"X-Request-Id": "one"}, 200, "co2-gru"),
+        (PREDICT, body(GOOD), JSON | {"X-Request-Id": "two"}, 200, "co2-gru"),
+    ]
+    connection, ids = http.client.HTTPConnection(*services["short"], timeout=20), []
+    for path, sent, headers, status, word in asked:
+        connection.request("POST", path, sent, headers)
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert word in answer.read().decode()
+        ids.append(answer.headers["x-request-id"])
+    assert len(set(ids)) == len(asked)
+    assert ids[-2:] == ["one", "two"]
+    connection.close()

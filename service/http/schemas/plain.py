@@ -7,6 +7,7 @@ wrong or only unusual, is None, and read by the careful way, which names the pla
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from service.engine.jobs import Array
 _TOP = {"sequences", "quantiles", "explain"}
 _ITEM = {"values", "id", "start", "future"}
 _BRACKET = ord("[")
+_NUMBER = b"0123456789+-.eE \t\r\n"  # what numbers are made of, and blanks
 KEPT = 2**18  # bytes; a parser keeps buffers for the largest body that it has seen
 _parser = simdjson.Parser()  # one event loop, one parser
 
@@ -51,15 +53,19 @@ def read(body: bytes, max_sequences: int) -> Asked | None:
     try:
         parser = _parser if len(body) <= KEPT else simdjson.Parser()
         document = parser.parse(body)
+        if type(document) is not simdjson.Object:
+            return None
+        if len(document) == 1:
+            matrices = _bare(document["sequences"], body, max_sequences)
+            if matrices is not None:
+                return Asked([Series(matrix) for matrix in matrices])
         return _Reader(document, max_sequences).checked(_count_brackets(body))
     except (_NotPlain, ValueError, TypeError, RuntimeError, KeyError):
         return None
 
 
 class _Reader:
-    def __init__(self, document: object, max_sequences: int) -> None:
-        if type(document) is not simdjson.Object:
-            raise _NotPlain
+    def __init__(self, document: simdjson.Object, max_sequences: int) -> None:
         if len(document) > 1:
             _check_keys(document, _TOP)
         sequences = document["sequences"]
@@ -97,12 +103,10 @@ class _Reader:
     def _matrix(self, values: object) -> Array:
         if type(values) is not simdjson.Array or not len(values):
             raise _NotPlain
-        flat = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
-        with np.errstate(over="ignore"):  # becomes infinite, which the engine refuses
-            numbers = cast(Array, flat.astype(np.float32))
+        numbers = _numbers(values)
         self._brackets += 1
         if type(values[0]) is not simdjson.Array:
-            if len(flat) != len(values):
+            if len(numbers) != len(values):
                 raise _NotPlain
             return numbers[:, np.newaxis]
         widths = set(map(len, cast(list[simdjson.Array], values)))  # what is no array has none
@@ -123,6 +127,44 @@ class _Reader:
             raise _NotPlain
         self._brackets += 1
         return len(parts) > 0
+
+
+def _bare(sequences: object, body: bytes, max_sequences: int) -> list[Array] | None:
+    """
+    Return the matrices of a body that holds nothing else, or None.
+
+    Without the characters of numbers and the blanks, such a body has only one possible form for
+    given shapes, so that comparing with it finds rows of other lengths, deeper arrays, strings,
+    and null at once.
+    """
+    if type(sequences) is not simdjson.Array or not 1 <= len(sequences) <= max_sequences:
+        return None
+    matrices, forms = [], []
+    for item in sequences:
+        if type(item) is not simdjson.Array or not len(item):
+            return None
+        numbers, steps, first = _numbers(item), len(item), item[0]
+        nested = type(first) is simdjson.Array
+        width = len(first) if nested else 1
+        if not width or len(numbers) != steps * width:
+            return None
+        matrices.append(numbers.reshape(steps, width))
+        forms.append(_form(steps, width if nested else None))
+    bare = b'{"squncs":[' + b",".join(forms) + b"]}"
+    return matrices if body.translate(None, _NUMBER) == bare else None
+
+
+@lru_cache(256)
+def _form(steps: int, width: int | None) -> bytes:
+    """Return what is left of a matrix in JSON; None: of a list of numbers."""
+    row = b"" if width is None else b"[" + b"," * (width - 1) + b"]"
+    return b"[" + b",".join([row] * steps) + b"]"
+
+
+def _numbers(values: simdjson.Array) -> Array:
+    flat = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
+    with np.errstate(over="ignore"):  # becomes infinite, which the engine refuses
+        return flat.astype(np.float32)
 
 
 def _count_brackets(body: bytes) -> int:
