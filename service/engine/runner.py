@@ -111,11 +111,13 @@ class OnnxRunner:
         explain = self.card.attention and any(row.explain for row in rows)
         fetches = [PREDICTIONS, ATTENTION] if explain else [PREDICTIONS]
         outputs = cast(list[Array], self._session.run(fetches, feeds, self._options))
-        means = _means(outputs[0], self._mean_weights)
-        finite = bool(np.isfinite(outputs[0]).all())
+        # One level behind the other in memory, as they are mostly written out.
+        by_level = np.ascontiguousarray(outputs[0].transpose(0, 3, 1, 2))
+        means = _means(by_level, self._mean_weights)
+        finite = bool(np.isfinite(by_level).all())
         answers = [
             Answer(predictions, mean, None, finite)
-            for predictions, mean in zip(outputs[0], means, strict=True)
+            for predictions, mean in zip(by_level.transpose(0, 2, 3, 1), means, strict=True)
         ]
         if not finite:
             for answer in answers:
@@ -128,15 +130,15 @@ class OnnxRunner:
         return answers
 
 
-def _means(predictions: Array, weights: Sequence[float]) -> Array:
+def _means(by_level: Array, weights: Sequence[float]) -> Array:
     """
-    Return the mean of each forecast, (batch, horizon, targets).
+    Return the mean of each forecast, (batch, horizon, targets), from (batch, quantiles, ...).
 
     Level by level in double precision, so that no number depends on the batch around it.
     """
-    total = predictions[..., 0].astype(np.float64) * weights[0]
+    total = by_level[:, 0].astype(np.float64) * weights[0]
     for level, weight in enumerate(weights[1:], start=1):
-        total += predictions[..., level].astype(np.float64) * weight
+        total += by_level[:, level].astype(np.float64) * weight
     with np.errstate(over="ignore"):
         return total.astype(np.float32)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -169,8 +170,12 @@ def _levels(asked: list[float] | None, card: ModelCard) -> list[tuple[str, int]]
         if level not in card.quantiles:
             have = ", ".join(map(str, card.quantiles))
             raise InvalidRequest(f"quantiles[{place}]", f"this model forecasts the levels {have}")
-    wanted = card.quantiles if asked is None else asked
-    return [(str(level), card.quantiles.index(level)) for level in wanted]
+    return _labelled(card.quantiles, card.quantiles if asked is None else tuple(asked))
+
+
+@lru_cache(256)
+def _labelled(levels: tuple[float, ...], wanted: tuple[float, ...]) -> list[tuple[str, int]]:
+    return [(str(level), levels.index(level)) for level in wanted]
 
 
 def _series(document: object, index: int) -> Series:

@@ -91,7 +91,7 @@ class InferQuery:
     def _predictions(self, answers: Sequence[Answer]) -> Array:
         # Concatenated along the horizon the bytes are those of a stack, made much faster.
         together = np.concatenate([answer.predictions for answer in answers])
-        return together.reshape(len(answers), *self._card.answer_shape)
+        return np.ascontiguousarray(together).reshape(len(answers), *self._card.answer_shape)
 
     def _attention(self, answers: Sequence[Answer]) -> Array:
         weights = np.zeros((len(answers), self._time), np.float32)
