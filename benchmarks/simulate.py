@@ -16,8 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.simulation.afternoon import Outcome, play
 from benchmarks.simulation.prices import MEASURED, Truth, capacity, read
+from benchmarks.simulation.replay import Outcome, play
 from benchmarks.simulation.rules import RULES, Rule
 from benchmarks.simulation.traffic import BURST, LONGEST, PEAK, SHORTEST, Crowd, crowd, times
 from service.engine.costs import CostGrid

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,6 @@ from benchmarks.simulation.prices import Truth
 from benchmarks.simulation.rules import Rule
 from benchmarks.simulation.traffic import Crowd
 from service.engine.jobs import Job, Row, Ticket
-
-
-class Caller:
-    """Stands in for a ticket: a caller who never leaves, and is his own future."""
-
-    @property
-    def future(self) -> "Caller":
-        """The caller."""
-        return self
-
-    def done(self) -> bool:
-        """Return that the answer is still wanted."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -82,12 +68,12 @@ class Outcome:
 
 def play(rule: Rule, truth: Truth, crowd: Crowd, times: Sequence[float], runners: int) -> Outcome:
     """Let every request in at its time, and run each batch as long as it takes in truth."""
-    afternoon = _Afternoon(rule, truth, crowd, times, runners)
-    afternoon.run()
-    return afternoon.outcome()
+    replay = _Replay(rule, truth, crowd, times, runners)
+    replay.run()
+    return replay.outcome()
 
 
-class _Afternoon:
+class _Replay:
     def __init__(
         self, rule: Rule, truth: Truth, crowd: Crowd, times: Sequence[float], runners: int
     ) -> None:
@@ -162,7 +148,7 @@ class _Afternoon:
 
 
 def _jobs(lengths: Sequence[int], times: Sequence[float]) -> list[Job]:
-    caller = cast(Ticket, Caller())
+    caller = Ticket([], 0.0, lambda _: None)  # never leaves
     rows = {length: Row(np.empty((length, 0), np.float32)) for length in set(lengths)}
     each = enumerate(zip(lengths, times, strict=True))
     return [Job(rows[length], caller, index, now) for index, (length, now) in each]
