@@ -35,6 +35,7 @@ from service.http.prediction import WireFormat
 from service.http.protocol import EXPRESS, Protocol
 from service.http.schemas.native import Query
 from service.http.schemas.reply import Reply
+from service.memory import Tidy
 
 TOGETHER = 32  # windows in a batch
 LIMITS = Limits(max_sequences=1024, max_body_bytes=2**24, request_timeout_ms=30_000)
@@ -192,7 +193,7 @@ async def _http(
     path = HOT_ROUTES[0].path
     route = HotRoute(path, WireFormat(("application/json",), lambda *_: written))
     nothing = NoRecords(Metrics(), log_requests=False)
-    express = Express(Answered(model, answers[0]), LIMITS, nothing, [route])
+    express = Express(Answered(model, answers[0]), LIMITS, nothing, Tidy(), [route])
     config = Config(app=_no_app, log_config=None, ws="none", interface="asgi3")
     config.load()
     protocols = [Protocol(config, ServerState(), {EXPRESS: express}) for _ in range(TOGETHER)]

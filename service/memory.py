@@ -2,25 +2,10 @@
 
 import asyncio
 import ctypes
+from collections.abc import Callable
 
 LARGE = 2**20  # bytes of a body that is worth it
 QUIET = 1.0  # seconds; in a stream of large requests the memory is needed again at once
-
-
-class Tidy:
-    """Trim the heap once, when the last large request has been over for a while."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
-
-    def after(self, size: int) -> None:
-        """Hear of a request of so many bytes that is over."""
-        if size < LARGE:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(QUIET, trim)
 
 
 def trim() -> bool:
@@ -31,3 +16,20 @@ def trim() -> bool:
         return False
     malloc_trim(0)
     return True
+
+
+class Tidy:
+    """Trim the heap once, when the last large request has been over for a while."""
+
+    def __init__(self, quiet: float = QUIET, trim: Callable[[], object] = trim) -> None:
+        self._quiet = quiet
+        self._trim = trim
+        self._timer: asyncio.TimerHandle | None = None
+
+    def after(self, size: int) -> None:
+        """Hear, on the event loop, of a request of so many bytes that is over."""
+        if size < LARGE:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._quiet, self._trim)

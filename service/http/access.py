@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.jobs import Timing
 from service.http.metrics import Metrics
+from service.memory import Tidy
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _WELL_FORMED = re.compile(r"^[A-Za-z0-9._-]{1,64}$", re.ASCII)
@@ -62,9 +63,10 @@ class Records:
 class Access:
     """ASGI middleware; puts ``request_id`` and, after a prediction, ``timing`` into the scope."""
 
-    def __init__(self, app: ASGIApp, records: Records) -> None:
+    def __init__(self, app: ASGIApp, records: Records, tidy: Tidy) -> None:
         self._app = app
         self._records = records
+        self._tidy = tidy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,6 +75,13 @@ class Access:
         started = time.perf_counter()
         scope["request_id"] = request_id = identify(Headers(scope=scope).get("x-request-id"))
         status = 499  # unless an answer starts
+        received = 0  # bytes
+
+        async def count() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -83,12 +92,13 @@ class Access:
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, count, send_with_id)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
             method, path, timing = scope["method"], scope["path"], scope.get("timing")
             self._records.add(Visit(request_id, method, path, route, status, seconds, timing))
+            self._tidy.after(received)
             structlog.contextvars.unbind_contextvars("request_id")
 
 

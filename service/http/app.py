@@ -19,6 +19,7 @@ from service.http.openapi import describe
 from service.http.protocol import EXPRESS
 from service.http.routes import native, oip, operations
 from service.logs import configure
+from service.memory import Tidy
 from service.settings import Settings
 
 # A runner thread that has its answers waits so long for a busy event loop; Python's 5 ms are
@@ -48,12 +49,12 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
     )
-    records = Records(metrics, log_requests=settings.access_log)
+    records, tidy = Records(metrics, log_requests=settings.access_log), Tidy()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Express]]:
         async with engine:
-            express = Express(engine, limits, records, HOT_ROUTES)
+            express = Express(engine, limits, records, tidy, HOT_ROUTES)
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
             yield {EXPRESS: express} if settings.express else {}
@@ -71,7 +72,7 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
     app.include_router(oip.router(engine, limits))
     app.include_router(operations.router(engine, metrics))
     errors.install(app)
-    app.add_middleware(Access, records=records)
+    app.add_middleware(Access, records=records, tidy=tidy)
     app.openapi = describe(app, engine)  # type: ignore[method-assign]  # the documented way
     return app
 

@@ -87,13 +87,18 @@ class Express:
     """Recognise what may go the short way, and let it."""
 
     def __init__(
-        self, engine: Engine, limits: Limits, records: Records, routes: Sequence[HotRoute]
+        self,
+        engine: Engine,
+        limits: Limits,
+        records: Records,
+        tidy: Tidy,
+        routes: Sequence[HotRoute],
     ) -> None:
         self.engine = engine
         self.limits = limits
         self.records = records
+        self.tidy = tidy
         self.loop = asyncio.get_running_loop()
-        self.tidy = Tidy(self.loop)
         self._routes = [(hot.matcher(), hot) for hot in routes]
         self._paths: dict[bytes, tuple[HotRoute, str, int | None]] = {}
         self._written: tuple[Headers, bytes] = (), b""
