@@ -5,6 +5,7 @@ The load comes from ``wrk`` on the same machine, so the server never has all of 
 Peers are measured by whoever runs them; ``--peers`` takes their rows into the table.
 """
 
+import io
 import json
 import shutil
 import tempfile
@@ -17,13 +18,14 @@ from pathlib import Path
 import click
 import httpx
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Body, Load, measure
-from benchmarks.models import FEATURES, KINDS, STEPS, published
+from benchmarks.models import FEATURES, KINDS, STEPS, published, recipe
 from examples.serving import Served, serving
 from service.engine.cpus import available_cpus
 from service.engine.jobs import Row
@@ -34,6 +36,8 @@ MANY = 512  # windows in a bulk request
 CALM = {"SEQSERVE_ACCESS_LOG": "false", "SEQSERVE_PROVIDER": "cpu"}
 
 Rows = list[tuple[str, ...]]
+
+_HOUR = np.timedelta64(1, "h")
 
 
 @click.command()
@@ -99,6 +103,7 @@ class _Bench:
         with self._serving(1) as service, httpx.Client(base_url=service.url, timeout=60) as client:
             for name, path, body in (
                 ("JSON", self._json, json_body(_windows(MANY))),
+                ("Arrow", self._json, arrow_body(_windows(MANY))),
                 ("binary", self._binary, binary_body(_windows(MANY))),
             ):
                 spent = _median(lambda: _post(client, path, body), self._seconds)  # noqa: B023
@@ -139,6 +144,18 @@ def binary_body(windows: NDArray[np.float32]) -> Body:
         "Inference-Header-Content-Length": str(len(head)),
     }
     return Body(head + windows.tobytes(), headers)
+
+
+def arrow_body(windows: NDArray[np.float32]) -> Body:
+    """Return the same as a long table: one row a step, one column a feature."""
+    batch, steps, _ = windows.shape
+    columns = {"unique_id": np.repeat(np.arange(batch), steps).astype(str)}
+    columns["ds"] = np.tile(np.datetime64("2026-01-01", "us") + np.arange(steps) * _HOUR, batch)
+    for place, name in enumerate(recipe("lstm").data.columns):
+        columns[name] = windows[:, :, place].ravel()
+    out = io.BytesIO()
+    pl.DataFrame(columns).write_ipc_stream(out)
+    return Body(out.getvalue(), {"Content-Type": "application/vnd.apache.arrow.stream"})
 
 
 def _windows(count: int) -> NDArray[np.float32]:

@@ -69,6 +69,24 @@ def test_the_request_of_the_readme_gets_the_answer_of_the_readme(tmp_path):
             np.testing.assert_allclose(one["quantiles"][level], values, rtol=1e-4)
 
 
+def test_the_table_of_the_readme_is_forecast(tmp_path, monkeypatch):
+    weeks = np.datetime64("2024-01-07") + 7 * np.arange(40)
+    rows = [
+        f"{site},{week},{340 + 0.1 * number}" for site in "ba" for number, week in enumerate(weeks)
+    ]
+    (tmp_path / "history.csv").write_text("\n".join(["unique_id,ds,co2", *rows]))
+    monkeypatch.chdir(tmp_path)
+    (client,) = blocks("python")
+    named = {}
+    with serving(tmp_path / "service.log", "--provider", "cpu") as service:
+        exec(client.replace("http://127.0.0.1:8000", service.url), named)  # noqa: S102  ours
+    forecasts = named["forecasts"]
+    promised = re.search(r"forecasts = .*# (.*)", client)[1]
+    assert forecasts.columns == promised.split(", ")
+    assert forecasts["unique_id"].to_list() == ["a"] * 13 + ["b"] * 13
+    assert forecasts["ds"].min().isoformat() == str(weeks[-1] + 7)
+
+
 def test_the_training_command_of_the_readme_trains_on_a_table_like_its_own(tmp_path):
     rows = ["unique_id,ds,y,price,holiday"]
     days = np.datetime64("2024-01-01") + np.arange(300)

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from models.contract import ModelCard
 from service.engine.core import Engine
 from service.http.limits import TIMEOUT
+from service.http.schemas import arrow
 from service.http.schemas.examples import example_request
 from service.http.schemas.native import PredictRequest
 from service.http.schemas.oip_documents import InferRequest
@@ -30,6 +31,15 @@ _HEADERS = [
     },
 ]
 
+_SERIES = (
+    "Arrow IPC stream, uncompressed, one row a step: unique_id (string or integer; the rows of one "
+    "series together, in order), ds (timestamp or date; may be left out), a column for each feature"
+)
+_ANSWERS = (
+    "Arrow IPC stream, one row a step of the horizon: unique_id, ds (or step, from 1), mean and a "
+    "column for each quantile such as q0.1; load_mean, load_q0.1 where there are several targets"
+)
+
 
 def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
     """Return what writes the document, with an example for each model that serves now."""
@@ -48,6 +58,7 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
                 operations["post"]["parameters"] += _HEADERS
             if path.endswith("/predict"):
                 operations["post"]["requestBody"] = _body(cards)
+                operations["post"]["responses"]["200"]["content"] |= _table(_ANSWERS)
             for operation in operations.values():
                 _name_examples(operation, cards)
         return text
@@ -62,7 +73,13 @@ def _body(cards: Sequence[ModelCard]) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/PredictRequest"}
     return {
         "required": True,
-        "content": {"application/json": {"schema": schema, "examples": examples}},
+        "content": {"application/json": {"schema": schema, "examples": examples}} | _table(_SERIES),
+    }
+
+
+def _table(what: str) -> dict[str, Any]:
+    return {
+        arrow.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": what}}
     }
 
 

@@ -122,7 +122,7 @@ async def test_a_body_that_cannot_be_read_gets_400_and_one_that_cannot_be_used_4
 async def test_another_media_type_is_refused(service: Service, headers):
     answer = await service.client.post(f"/v1/models/{GRU}/predict", content=b"{}", headers=headers)
     assert answer.status_code == 415
-    assert answer.headers["accept"] == "application/json"
+    assert answer.headers["accept"] == "application/json, application/vnd.apache.arrow.stream"
 
 
 async def test_a_body_over_the_limit_is_refused_declared_or_streamed(service: Service):

@@ -13,6 +13,7 @@ import pytest
 
 from examples.serving import serving
 from tests.http.inprocess import weeks
+from tests.http.tables import ARROW, long, stream
 
 PREDICT, INFER = "/v1/models/co2-gru/predict", "/v2/models/co2-gru/infer"
 JSON = {"Content-Type": "application/json"}
@@ -164,6 +165,22 @@ def test_both_ways_read_binary_tensors_alike(services, length):
         headers["Inference-Header-Content-Length"] = length
     status = alike(services, INFER, HEAD + TENSOR.tobytes(), headers)
     assert (status == 200) == (length == str(len(HEAD)))
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (stream(long({"a": GOOD, "b": GOOD[:26]})), 200),
+        (stream(long({"a": GOOD}).drop("ds")), 200),
+        (stream(long({"a": GOOD[:3]})), 422),
+        (stream(long({"a": GOOD}), compression="zstd"), 422),
+        (body(GOOD), 400),
+        (b"", 400),
+    ],
+    ids=range(6),
+)
+def test_both_ways_read_tables_alike(services, sent, status):
+    assert alike(services, PREDICT, sent, ARROW) == status
 
 
 def test_both_ways_refuse_a_body_over_the_limit(services):

@@ -1,0 +1,160 @@
+"""A long table of series into rows for the engine, and their answers into a long table."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from models.contract import ModelCard
+from models.frequency import Frequency
+from service.engine.errors import InvalidSequence
+from service.engine.jobs import Answer, Array, Row
+from service.http.errors import InvalidRequest
+from service.http.schemas.arrow import MEDIA_TYPE, times
+from service.http.schemas.arrow.series import ID, SeriesIndex, can_be_id, index_series
+from service.http.schemas.arrow.stream import read_table, write_table
+from service.http.schemas.reply import Reply
+
+STEP = "step"  # in the place of times, where none were sent
+
+
+class Query:
+    """A checked table: rows for the engine, and how to write their answers."""
+
+    def __init__(self, body: bytes, card: ModelCard, max_sequences: int) -> None:
+        _check_card(card)
+        table = read_table(
+            body, lambda schema: _check_schema(schema, card), max_sequences * card.max_length
+        )
+        self._card = card
+        self._series = index_series(table.column(ID), max_sequences)
+        _check_lengths(self._series, card)
+        values = _matrix(table, card)
+        _check_values(values, self._series, card)
+        bounds = self._series.bounds.tolist()
+        self.rows = [Row(values[start:end]) for start, end in pairwise(bounds)]
+        self._times = self._go_on(table)
+
+    def write(self, answers: Sequence[Answer], version: int) -> Reply:
+        """Return the response's body."""
+        card, horizon = self._card, self._card.horizon
+        mean = np.concatenate([answer.mean for answer in answers])  # (series * horizon, targets)
+        levels = np.concatenate([answer.predictions for answer in answers])  # and (..., quantiles)
+        owners = np.repeat(np.arange(len(answers)), horizon)
+        columns = {ID: self._series.ids.take(pa.array(owners))} | self._times
+        for number, target in enumerate(card.targets):
+            prefix = f"{target}_" if len(card.targets) > 1 else ""
+            columns[f"{prefix}mean"] = _column(mean[:, number])
+            for place, level in enumerate(card.quantiles):
+                columns[f"{prefix}q{level}"] = _column(levels[:, number, place])
+        table = pa.table(columns, metadata={"model": card.name, "version": str(version)})
+        return Reply(write_table(table), MEDIA_TYPE)
+
+    def _go_on(self, table: pa.Table) -> dict[str, pa.Array]:
+        card = self._card
+        if times.TIME in table.column_names:
+            frequency = Frequency.parse(card.frequency)
+            column = table.column(times.TIME)
+            return {times.TIME: times.go_on(column, self._series, frequency, card.horizon)}
+        steps = np.tile(np.arange(1, card.horizon + 1, dtype=np.int64), len(self.rows))
+        return {STEP: pa.array(steps)}
+
+
+def _check_card(card: ModelCard) -> None:
+    if card.known:
+        names = ", ".join(card.known)
+        raise InvalidRequest(
+            "the table",
+            f"this model needs covariates known ahead ({names:.200}), for which a table has no "
+            "place; send application/json with future",
+        )
+    taken = {ID, times.TIME}.intersection(card.features)
+    if taken:
+        raise InvalidRequest(
+            "the table", f"this model has a feature {min(taken)}; send application/json"
+        )
+
+
+def _check_schema(schema: pa.Schema, card: ModelCard) -> None:
+    names = schema.names
+    wanted = {ID, times.TIME, *card.features}
+    for place, name in enumerate(names):
+        if name not in wanted:
+            have = ", ".join(card.features)
+            raise InvalidRequest(
+                f"column {name!r:.66}",
+                f"unknown; expected {ID}, {times.TIME} and the features {have:.200}",
+            )
+        if name in names[:place]:
+            raise InvalidRequest(f"column {name!r:.66}", "is there twice")
+    for name in (ID, *card.features):
+        if name not in names:
+            raise InvalidRequest(f"column {name!r:.66}", "is missing")
+    if not can_be_id(schema.field(ID).type):
+        raise InvalidRequest(ID, f"expected strings or integers, got {schema.field(ID).type!s:.64}")
+    if times.TIME in names:
+        times.check_type(schema.field(times.TIME).type, Frequency.parse(card.frequency))
+    for name in card.features:
+        kind = schema.field(name).type
+        if not _is_numeric(kind):
+            raise InvalidRequest(f"column {name!r:.66}", f"expected numbers, got {kind!s:.64}")
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
+
+
+def _check_lengths(series: SeriesIndex, card: ModelCard) -> None:
+    lengths = np.diff(series.bounds)
+    wrong = (lengths < card.min_length) | (lengths > card.max_length)
+    if wrong.any():
+        number = int(wrong.argmax())
+        raise InvalidSequence(
+            series.place(number),
+            f"expected {card.min_length} to {card.max_length} steps, got {lengths[number]}",
+        )
+
+
+def _matrix(table: pa.Table, card: ModelCard) -> Array:
+    """Return (rows, features); null becomes NaN."""
+    values = np.empty((table.num_rows, len(card.features)), np.float32)
+    for number, name in enumerate(card.features):
+        column = table.column(name)
+        if pa.types.is_decimal(column.type):
+            column = column.cast(pa.float64())
+        numbers = column.to_numpy()
+        if numbers.itemsize == 8:  # noqa: PLR2004  of large integers JSON makes a double first
+            numbers = numbers.astype(np.float64, copy=False)
+        # What is too large becomes infinite, which is refused with its place.
+        with np.errstate(over="ignore", invalid="ignore"):
+            values[:, number] = numbers
+    return values
+
+
+def _check_values(values: Array, series: SeriesIndex, card: ModelCard) -> None:
+    """Refuse what the engine would, in the words of the table."""
+    finite = np.isfinite(values)
+    if finite.all():
+        return
+    wrong = np.isinf(values) if card.missing_values else ~finite
+    if wrong.any():
+        row, feature = divmod(int(wrong.argmax()), values.shape[1])
+        place = series.place_of(row, card.features[feature])
+        if np.isnan(values[row, feature]):
+            raise InvalidSequence(place, "a missing value, which this model does not allow")
+        raise InvalidSequence(place, "a number out of the range of float32")
+    missing = np.isnan(values[:, : len(card.targets)]).all(axis=1)
+    empty = np.logical_and.reduceat(missing, series.bounds[:-1])
+    if empty.any():
+        raise InvalidSequence(
+            series.place(int(empty.argmax())),
+            "every value is missing, which leaves nothing to go on from",
+        )
+
+
+def _column(values: NDArray[np.float32]) -> pa.Array:
+    return pa.array(np.ascontiguousarray(values))
