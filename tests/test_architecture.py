@@ -27,6 +27,14 @@ def test_every_import_points_down():
     assert result.returncode == 0, result.stdout
 
 
+def test_one_module_of_the_service_knows_onnx_runtime():
+    imports = re.compile(r"^\s*(import|from) onnxruntime\b", re.MULTILINE)
+    knowing = [
+        path for path in (ROOT / "service").rglob("*.py") if imports.search(path.read_text())
+    ]
+    assert [path.name for path in knowing] == ["runner.py"]
+
+
 def test_serving_loads_no_training_and_no_torch():
     code = (
         "import sys; import service.http.app, service.cli;"

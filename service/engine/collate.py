@@ -22,3 +22,19 @@ def pad(sequences: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
     for row, sequence in zip(padded, sequences, strict=True):
         row[: len(sequence)] = sequence
     return padded, lengths
+
+
+def fill(sequences: Sequence[Array], padded: Array, lengths: NDArray[np.int64]) -> None:
+    """
+    Write what ``pad`` returns into a rectangle and lengths that are large enough.
+
+    Rows beyond the sequences become one step of zeros, for ONNX Runtime dies of rows without
+    any; nothing of what was there before remains.
+    """
+    for row, sequence in zip(padded, sequences, strict=False):
+        row[: len(sequence)] = sequence
+        row[len(sequence) :] = 0
+    count = len(sequences)
+    padded[count:] = 0
+    lengths[:count] = [len(sequence) for sequence in sequences]
+    lengths[count:] = 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from models.contract import (
     ModelCard,
 )
 from models.quantiles import mean_weights
+from service.engine.binding import Allocate, BoundSession, HostTensor
 from service.engine.collate import pad
 from service.engine.errors import ModelRejected
 from service.engine.jobs import Answer, Array, Row
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 Provider = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 ERRORS_ONLY = 3
+HOST_ACCESSIBLE, NVIDIA = 5, 0x10DE  # OrtDevice::MemType and ::VendorIds
 RUNTIME = f"onnxruntime {ort.__version__}"
 
 
@@ -83,10 +85,13 @@ class OnnxRunner:
 
     ``run`` may be called from several threads at once; each run uses its caller's thread, so
     that the number of runner threads alone decides how many processors a model takes, unless
-    ``threads`` lets one run use several.
+    ``threads`` lets one run use several.  On CUDA, and where ``bound`` says so, batches are
+    padded to buckets and fed by IO binding.
     """
 
-    def __init__(self, path: Path, device: Device, threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, device: Device, threads: int = 1, *, bound: bool = False
+    ) -> None:
         self._session = _open(path, device, threads)
         self.provider: Literal["cpu", "cuda"] = (
             "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
@@ -101,16 +106,19 @@ class OnnxRunner:
         self._mean_weights: list[float] = mean_weights(self.card.quantiles).tolist()
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("only_execute_path_to_fetches", "1")
+        self._bound: BoundSession | None = None
+        if bound or self.provider == "cuda":
+            pinned = _pinned_memory(self._session) if self.provider == "cuda" else None
+            self._bound = BoundSession(self._session, self.card, _pageable, pinned or _pageable)
 
     def run(self, rows: Sequence[Row]) -> list[Answer]:
         """Answer rows, whose sequences must have at least one step each, in order."""
-        sequences, lengths = pad([row.sequence for row in rows])
-        feeds = {SEQUENCES: sequences, LENGTHS: lengths}
-        if self.card.known:
-            feeds[FUTURE] = np.stack([cast(Array, row.future) for row in rows])
         explain = self.card.attention and any(row.explain for row in rows)
         fetches = [PREDICTIONS, ATTENTION] if explain else [PREDICTIONS]
-        outputs = cast(list[Array], self._session.run(fetches, feeds, self._options))
+        if self._bound:
+            outputs = self._bound.run(fetches, rows, self._options)
+        else:
+            outputs = self._run_plain(fetches, rows)
         # One level behind the other in memory, as they are mostly written out.
         by_level = np.ascontiguousarray(outputs[0].transpose(0, 3, 1, 2))
         means = _means(by_level, self._mean_weights)
@@ -123,11 +131,16 @@ class OnnxRunner:
             for answer in answers:
                 answer.finite = bool(np.isfinite(answer.predictions).all())
         if explain:
-            for answer, row, length, weights in zip(
-                answers, rows, lengths, outputs[1], strict=True
-            ):
-                answer.attention = weights[:length] if row.explain else None
+            for answer, row, weights in zip(answers, rows, outputs[1], strict=True):
+                answer.attention = weights[: len(row.sequence)] if row.explain else None
         return answers
+
+    def _run_plain(self, fetches: Sequence[str], rows: Sequence[Row]) -> list[Array]:
+        sequences, lengths = pad([row.sequence for row in rows])
+        feeds = {SEQUENCES: sequences, LENGTHS: lengths}
+        if self.card.known:
+            feeds[FUTURE] = np.stack([cast(Array, row.future) for row in rows])
+        return cast(list[Array], self._session.run(fetches, feeds, self._options))
 
 
 def _means(by_level: Array, weights: Sequence[float]) -> Array:
@@ -143,13 +156,45 @@ def _means(by_level: Array, weights: Sequence[float]) -> Array:
         return total.astype(np.float32)
 
 
+def _pageable(shape: Sequence[int], dtype: type[np.generic]) -> HostTensor:
+    array = np.zeros(shape, dtype)
+    return HostTensor(array, ort.OrtValue.ortvalue_from_numpy(array))
+
+
+def _pinned_memory(session: ort.InferenceSession) -> Allocate | None:
+    """
+    Return what allocates page-locked memory, or None where the runtime gives none.
+
+    The session of a CUDA model has an allocator for it, but the public functions reach only a
+    device's own memory (onnxruntime 1.31), so this asks the layer below.
+    """
+    below: Any = session._sess  # noqa: SLF001
+    make_device: Any = type(ort.OrtDevice.make("cpu", 0)._get_c_device())  # noqa: SLF001
+
+    def allocate(shape: Sequence[int], dtype: type[np.generic]) -> HostTensor:
+        device = make_device(make_device.gpu(), HOST_ACCESSIBLE, NVIDIA, 0)
+        low = below.create_ortvalue_from_shape_and_type(shape, dtype, device)
+        value = ort.OrtValue(low, session=below)
+        memory = (ctypes.c_byte * low.tensor_size_in_bytes()).from_address(low.data_ptr())
+        return HostTensor(np.frombuffer(memory, dtype).reshape(shape), value)
+
+    try:
+        allocate((1,), np.float32)
+    except (AttributeError, RuntimeError, TypeError) as exc:
+        log.warning("inputs are fed from pageable memory, for there is no pinned one: %s", exc)
+        return None
+    return allocate
+
+
 def _open(path: Path, device: Device, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena would keep its high-water mark for ever
     options.log_severity_level = ERRORS_ONLY
-    providers: list[str] = [CPU] if device.provider == "cpu" else [CUDA, CPU]
+    providers: list[str | tuple[str, dict[Any, Any]]] = [CPU]
+    if device.provider == "cuda":  # an arena that grows by what is asked, not to a power of two
+        providers.insert(0, (CUDA, {"arena_extend_strategy": "kSameAsRequested"}))
     try:
         return ort.InferenceSession(path, options, providers=providers)
     except Exception as exc:  # its exceptions share no base class

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.collate import pad
+from service.engine.collate import fill, pad
 
 
 def sequences(lengths, features=2):
@@ -38,3 +38,17 @@ def test_the_rectangle_is_a_copy_and_no_window_on_the_callers_arrays():
         asked = sequences(lengths)
         padded, _ = pad(asked)
         assert not any(np.shares_memory(padded, each) for each in asked)
+
+
+@given(st.data())
+def test_filling_leaves_nothing_of_what_was_there(data):
+    lengths = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+    asked = sequences(lengths)
+    padded = np.full((data.draw(st.integers(len(lengths), 8)), 10, 2), np.nan, np.float32)
+    filled = np.full(len(padded), -1)
+    fill(asked, padded, filled)
+    expected, _ = pad(asked)
+    assert np.array_equal(padded[: len(lengths), : max(lengths)], expected)
+    assert not padded[len(lengths) :].any()
+    assert not padded[:, max(lengths) :].any()
+    assert filled.tolist() == lengths + [1] * (len(padded) - len(lengths))
