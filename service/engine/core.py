@@ -25,7 +25,7 @@ from service.engine.jobs import Answer, Row, Ticket, Timing
 from service.engine.runner import RUNTIME, Device, OnnxRunner, Provider, choose_device
 from service.engine.scheduler import BatchPolicy
 from service.engine.selfcheck import SelfCheck, check
-from service.engine.tuning import CostCache, measure
+from service.engine.tuning import CostCache, measure, sizes_up_to
 
 log = logging.getLogger(__name__)
 
@@ -248,13 +248,16 @@ def insist_on_finite(answers: Sequence[Answer]) -> None:
 def _measured(runner: OnnxRunner, entry: Entry, options: EngineOptions) -> CostGrid | None:
     if not options.profile_seconds:
         return None
+    policy = options.policy
 
     def make() -> CostGrid:
-        return measure(runner, runner.card, options.profile_seconds)
+        return measure(runner, runner.card, options.profile_seconds, policy=policy)
 
     if options.cache is None:
         return make()
-    return CostCache(options.cache, f"{RUNTIME} {runner.provider}").get(entry.path, make)
+    bounds = f"{sizes_up_to(policy.max_batch_size)[-1]} x {policy.max_batch_steps}"
+    cache = CostCache(options.cache, f"{RUNTIME} {runner.provider} {bounds}")
+    return cache.get(entry.path, make)
 
 
 def _open_checked(entry: Entry, device: Device | None) -> tuple[OnnxRunner, SelfCheck]:

@@ -24,10 +24,11 @@ from service.engine.batcher import Runner
 from service.engine.costs import CostGrid
 from service.engine.cpus import available_cpus
 from service.engine.jobs import Clock, Row
+from service.engine.scheduler import BatchPolicy
 
 log = logging.getLogger(__name__)
 
-SIZES = (1, 2, 4, 8, 16, 32, 64)
+SIZES = (1, 2, 4, 8, 16, 32, 64)  # and on, doubled, where larger batches are allowed
 SHORTEST = 8  # steps; shorter sequences cost about the same
 REPEATS = 3
 TOO_LONG = 0.1  # of the budget, for one run: larger batches are foretold from smaller ones
@@ -35,18 +36,34 @@ SCHEMA = 1  # of the cached file
 
 
 def measure(
-    runner: Runner, card: ModelCard, budget: float, clock: Clock = time.perf_counter
+    runner: Runner,
+    card: ModelCard,
+    budget: float,
+    clock: Clock = time.perf_counter,
+    policy: BatchPolicy | None = None,
 ) -> CostGrid:
     """
     Run batches of growing size and length for about ``budget`` seconds; return their times.
 
-    Each point is the best of a few runs, for what disturbs a run only ever lengthens it.
+    Each point is the best of a few runs, for what disturbs a run only ever lengthens it.  No
+    batch of several sequences has more steps than the policy allows.
     """
-    steps = _lengths(card)
-    stopwatch = _Stopwatch(runner, clock, clock() + budget, TOO_LONG * budget)
-    columns = [stopwatch.column(card, length) for length in steps]
-    rows = tuple(tuple(column[index] for column in columns) for index in range(len(SIZES)))
-    return CostGrid(SIZES, steps, rows)
+    policy = policy or BatchPolicy()
+    sizes, steps = sizes_up_to(policy.max_batch_size), _lengths(card)
+    stopwatch = _Stopwatch(
+        runner, clock, clock() + budget, TOO_LONG * budget, policy.max_batch_steps
+    )
+    columns = [stopwatch.column(card, sizes, length) for length in steps]
+    rows = tuple(tuple(column[index] for column in columns) for index in range(len(sizes)))
+    return CostGrid(sizes, steps, rows)
+
+
+def sizes_up_to(largest: int) -> tuple[int, ...]:
+    """Return the sizes to measure: powers of two, the last one not less than ``largest``."""
+    sizes = list(SIZES)
+    while sizes[-1] < largest:
+        sizes.append(2 * sizes[-1])
+    return tuple(sizes)
 
 
 def _lengths(card: ModelCard) -> tuple[int, ...]:
@@ -63,12 +80,14 @@ class _Stopwatch:
     clock: Clock
     deadline: float
     longest: float  # seconds of one run, beyond which no larger batch is tried
+    max_steps: int  # of a batch
 
-    def column(self, card: ModelCard, length: int) -> list[float]:
+    def column(self, card: ModelCard, sizes: Sequence[int], length: int) -> list[float]:
         """Time batches of one length; where that takes too long, go on in proportion."""
         times: list[float] = []
-        for size in SIZES:
-            if times and (times[-1] > self.longest or self.clock() > self.deadline):
+        for size in sizes:
+            late = self.clock() > self.deadline
+            if times and (late or times[-1] > self.longest or size * length > self.max_steps):
                 times.append(times[-1] * 2)  # the sizes double
             else:
                 times.append(self._best(_rows(card, size, length)))

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from service.engine.scheduler import BatchPolicy
 from service.engine.tuning import SIZES, CostCache, measure
 from tests.doubles import answer_to
 from tests.engine.graphs import card
@@ -53,6 +54,26 @@ def test_a_slow_model_is_not_run_in_large_batches_to_learn_that_they_are_slow():
     assert max(size for size, steps in machine.runs if steps == 512) == 1
     assert grid.seconds(64, 512) == pytest.approx(0.001 * 64 * 512)
     assert machine.now < 5
+
+
+def test_where_larger_batches_are_allowed_they_are_measured():
+    machine = Machine(lambda size, steps: 1e-4 + 1e-9 * size * steps)
+    policy = BatchPolicy(max_batch_size=3000, max_batch_steps=2**17)
+    grid = measure(machine, CARD, 10.0, machine.clock, policy)
+    assert grid.sizes == (*SIZES, 128, 256, 512, 1024, 2048, 4096)
+    assert grid.seconds(4096, 8) == pytest.approx(1e-4 + 1e-9 * 4096 * 8)
+    assert max(size * steps for size, steps in machine.runs) == 2**17
+    assert grid.useful_size(8) > 64
+
+
+def test_no_batch_is_measured_that_could_not_be_served():
+    machine = Machine(lambda size, steps: 1e-8 * size * steps)
+    policy = BatchPolicy(max_batch_steps=1024)
+    grid = measure(machine, CARD, 10.0, machine.clock, policy)
+    assert max(size for size, steps in machine.runs if steps == 512) == 2
+    assert grid.seconds(64, 512) == pytest.approx(1e-8 * 64 * 512)
+    alone = measure(machine, CARD, 10.0, machine.clock, BatchPolicy(max_batch_steps=1))
+    assert alone.seconds(1, 512) == pytest.approx(1e-8 * 512)
 
 
 def test_a_model_of_one_length_has_a_grid_of_one_column():
