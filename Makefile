@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test zoo bench bench-models bench-lengths simulate lock clean
+.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths simulate lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,9 @@ zoo: $(STAMP) ## make the committed models again
 
 bench: $(STAMP) ## requests/s and latency beside ONNX Runtime alone; needs wrk
 	$(BIN)/python -m benchmarks.http
+
+bench-device: $(STAMP) ## torch, ONNX Runtime and ours by batch; ARGS="--device cuda" on a GPU
+	$(BIN)/python -m benchmarks.device $(ARGS)
 
 bench-models: $(STAMP) ## publish the models of the benchmarks
 	$(BIN)/python -m benchmarks.models

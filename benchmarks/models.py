@@ -9,7 +9,7 @@ import torch
 from models.contract import ModelCard
 from models.repository import Entry, Repository
 from training.export import write_model
-from training.networks import Scaling, build
+from training.networks import Forecaster, Scaling, build
 from training.recipe import Recipe
 
 ROOT = Path(__file__).parent / "models"
@@ -40,12 +40,16 @@ def recipe(kind: str) -> Recipe:
     )
 
 
-def publish(kind: str, root: Path = ROOT) -> Entry:
-    """Export one untrained network into a repository as its next version."""
-    made = recipe(kind)
+def untrained(kind: str) -> Forecaster:
+    """Return a kind's network, with the same weights each time."""
     torch.manual_seed(0)
     scaling = Scaling(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32))
-    network = build(made, scaling).eval()
+    return build(recipe(kind), scaling).eval()
+
+
+def publish(kind: str, root: Path = ROOT) -> Entry:
+    """Export one untrained network into a repository as its next version."""
+    made, network = recipe(kind), untrained(kind)
     card = ModelCard(
         name=made.name,
         description="Untrained: for measuring speed.",
