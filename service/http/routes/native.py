@@ -18,6 +18,8 @@ from service.http.schemas.models import ModelDetail, ModelList, detail, summary
 from service.http.schemas.native import PredictResponse
 from service.http.schemas.native import Query as JsonQuery
 
+JSON = "application/json"
+
 Name = Annotated[str, Path(description="a model's name, as GET /v1/models lists it")]
 Version = Annotated[str, Path(description="a version's number")]
 
@@ -40,7 +42,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 
 
 def _read(body: bytes, content_type: str | None, card: ModelCard, max_sequences: int) -> Query:
-    if media_type(content_type or "") == arrow.MEDIA_TYPE:
+    if content_type != JSON and media_type(content_type or "") == arrow.MEDIA_TYPE:
         return _read_arrow(body, card, max_sequences)
     return JsonQuery(body, card, max_sequences)
 
@@ -56,7 +58,7 @@ def _read_arrow(body: bytes, card: ModelCard, max_sequences: int) -> Query:
     return ArrowQuery(body, card, max_sequences)
 
 
-FORMAT = WireFormat(("application/json", arrow.MEDIA_TYPE), _read, "content-type")
+FORMAT = WireFormat((JSON, arrow.MEDIA_TYPE), _read, "content-type")
 
 
 def router(engine: Engine, limits: Limits) -> APIRouter:
