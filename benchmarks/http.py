@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -53,7 +54,8 @@ def main(kind: str, seconds: int, connections: str, workers: str, peers: Path | 
         raise click.ClickException("wrk is needed: apt-get install wrk")
     path = published(kind).path
     loads = [int(part) for part in connections.split(",")]
-    limit, alone = _limit(path, seconds)
+    limits = _limits(path, seconds)
+    limit = limits.all_processors
     rows = _peer_rows(peers)
     with tempfile.TemporaryDirectory() as text:
         bench = _Bench(wrk, Path(text), path.parents[1], kind, seconds)
@@ -63,7 +65,7 @@ def main(kind: str, seconds: int, connections: str, workers: str, peers: Path | 
         rows += bench.without("no runs on the loop", {"SEQSERVE_INLINE_MS": "0"}, loads, limit)
         rows += bench.without("no measured costs", {"SEQSERVE_PROFILE_MS": "0"}, loads, limit)
         bulk = bench.bulk(limit)
-    _print(kind, rows, bulk, limit, alone)
+    _print(kind, rows, bulk, limits)
 
 
 class _Bench:
@@ -80,8 +82,8 @@ class _Bench:
         rows: Rows = []
         with self._serving(workers) as service:
             for name, path, body in (
-                ("JSON", self._json, json_body(_windows(1))),
-                ("binary", self._binary, binary_body(_windows(1))),
+                ("JSON", self._json, json_body(windows(1))),
+                ("binary", self._binary, binary_body(windows(1))),
             ):
                 for count in loads:
                     found = self._load(service.url + path, body, count)
@@ -93,7 +95,7 @@ class _Bench:
     ) -> Rows:
         """Measure JSON with one idea switched off."""
         with self._serving(2, settings) as service:
-            body = json_body(_windows(1))
+            body = json_body(windows(1))
             found = [(count, self._load(service.url + self._json, body, count)) for count in loads]
         return [_row(f"ours, JSON, {name}", count, load, limit) for count, load in found]
 
@@ -102,9 +104,9 @@ class _Bench:
         rows: Rows = []
         with self._serving(1) as service, httpx.Client(base_url=service.url, timeout=60) as client:
             for name, path, body in (
-                ("JSON", self._json, json_body(_windows(MANY))),
-                ("Arrow", self._json, arrow_body(_windows(MANY))),
-                ("binary", self._binary, binary_body(_windows(MANY))),
+                ("JSON", self._json, json_body(windows(MANY))),
+                ("Arrow", self._json, arrow_body(windows(MANY))),
+                ("binary", self._binary, binary_body(windows(MANY))),
             ):
                 spent = _median(lambda: _post(client, path, body), self._seconds)  # noqa: B023
                 rate = MANY / spent
@@ -158,7 +160,7 @@ def arrow_body(windows: NDArray[np.float32]) -> Body:
     return Body(out.getvalue(), {"Content-Type": "application/vnd.apache.arrow.stream"})
 
 
-def _windows(count: int) -> NDArray[np.float32]:
+def windows(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=(count, STEPS, FEATURES)).astype(np.float32)
 
 
@@ -176,20 +178,33 @@ def _median(work: Callable[[], None], seconds: float) -> float:
     return float(np.median(spent))
 
 
-def _limit(path: Path, seconds: int) -> tuple[float, float]:
-    """Return ONNX Runtime's windows/s on all processors, and its seconds for one window."""
-    runner = OnnxRunner(path, Device("cpu", "the limit"))
-    rows = [Row(window) for window in _windows(max(BATCHES))]
-    rates = [_rate(runner, rows[:size], seconds / len(BATCHES)) for size in BATCHES]
-    return max(rates), _median(lambda: _run(runner, rows[:1]), 1)
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ONNX Runtime does alone, without HTTP and without validation."""
+
+    all_processors: float  # windows/s, one thread a run and a run a processor
+    default_threads: float  # windows/s, one run at a time on the threads it takes by itself
+    alone: float  # seconds of a run of one window
+
+
+def _limits(path: Path, seconds: int) -> Limits:
+    """Measure the limits by the best size of a batch."""
+    device, rows = Device("cpu", "the limit"), [Row(window) for window in windows(max(BATCHES))]
+    runner, default = OnnxRunner(path, device), OnnxRunner(path, device, threads=0)
+    each = seconds / len(BATCHES)
+    return Limits(
+        max(_rate(runner, rows[:size], each, available_cpus()) for size in BATCHES),
+        max(_rate(default, rows[:size], each, 1) for size in BATCHES),
+        _median(lambda: _run(runner, rows[:1]), 1),
+    )
 
 
 def _run(runner: OnnxRunner, rows: list[Row]) -> None:
     runner.run(rows)
 
 
-def _rate(runner: OnnxRunner, rows: list[Row], seconds: float) -> float:
-    counts = [0] * available_cpus()
+def _rate(runner: OnnxRunner, rows: list[Row], seconds: float, at_once: int) -> float:
+    counts = [0] * at_once
     started = time.perf_counter()
 
     def work(place: int) -> None:
@@ -226,11 +241,12 @@ def _peer_rows(path: Path | None) -> Rows:
     ]
 
 
-def _print(kind: str, rows: Rows, bulk: Rows, limit: float, alone: float) -> None:
+def _print(kind: str, rows: Rows, bulk: Rows, limits: Limits) -> None:
     console = Console(width=100)
     console.print(
         f"bench-{kind}, windows of {STEPS}x{FEATURES}, {available_cpus()} processors shared with "
-        f"wrk; ONNX Runtime alone: {limit:,.0f} windows/s, one window {alone * 1000:.3f} ms"
+        f"wrk; ONNX Runtime alone: {limits.all_processors:,.0f} windows/s, with its own "
+        f"threads {limits.default_threads:,.0f}, one window {limits.alone * 1000:.3f} ms"
     )
     heads = ("one window a request", "connections", "requests/s", "p50 ms", "p99 ms", "of limit")
     for columns, body in (

@@ -4,7 +4,8 @@ from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.http.express import Exchange, Express, Head
+from service.http.exchange import Exchange
+from service.http.express import Express, Head
 
 EXPRESS = "express"  # where the lifespan's state holds the short way
 

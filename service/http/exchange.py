@@ -1,0 +1,171 @@
+"""One request on the short way: its body, its deadline, its answer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+from fastapi import Response
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.server import ServerState
+
+from service.engine.core import LoadedModel, insist_on_finite
+from service.engine.errors import EngineError
+from service.engine.jobs import Ticket, Timing
+from service.http.access import Visit, identify
+from service.http.errors import DeadlineExceeded, RequestError, answer
+from service.http.express import Express, Head
+from service.http.prediction import Query
+
+log = logging.getLogger(__name__)
+
+_NO_BODY = bytearray()
+_OURS = frozenset({"content-length", "content-type", "connection"})
+
+
+class Connection(Protocol):
+    """What an exchange needs of the connection it came on."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+    server_state: ServerState
+
+    def on_response_complete(self) -> None:
+        """Let the next request in."""
+
+
+class Exchange:
+    """
+    One request on the short way, in the place of uvicorn's cycle of request and response.
+
+    The protocol fills ``body`` and says ``set`` when something has come: bytes, the end of the
+    request, or the client's leaving.  It is answered once, whatever comes first: the answer,
+    a refusal, the deadline; a client who leaves takes its work out of the queue at once.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_express",
+        "_head",
+        "_model",
+        "_query",
+        "_request_id",
+        "_started",
+        "_ticket",
+        "_timer",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+    )
+
+    def __init__(
+        self,
+        express: Express,
+        connection: Connection,
+        head: Head,
+        model: LoadedModel,
+        *,
+        keep_alive: bool,
+    ) -> None:
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = self.response_complete = False
+        self.keep_alive = keep_alive
+        self._express = express
+        self._connection = connection
+        self._head = head
+        self._model = model
+        self._request_id = identify(head.request_id)
+        self._query: Query | None = None
+        self._ticket: Ticket | None = None
+        self._started = time.perf_counter()
+        self._timer = express.loop.call_later(head.milliseconds / 1000, self._expire)
+
+    @property
+    def message_event(self) -> Self:
+        """What the protocol calls ``set`` of."""
+        return self
+
+    def set(self) -> None:
+        """Look at what has come."""
+        if self.response_complete:
+            return
+        if self.disconnected:
+            self._end(499)
+        elif self.more_body:
+            self._connection.flow.resume_reading()  # the length is known and allowed
+        elif self._query is None:
+            self._ask()
+
+    def _ask(self) -> None:
+        head, model, express = self._head, self._model, self._express
+        try:
+            self._query = head.wire.read(
+                bytes(self.body), head.header, model.card, express.limits.max_sequences
+            )
+            self._ticket = express.engine.submit(model, self._query.rows, self._told)
+        except Exception as exc:  # noqa: BLE001  whatever it is, the client must not wait for ever
+            self._refuse(exc)
+
+    def _told(self, ticket: Ticket) -> None:
+        if self._query is None:
+            return
+        try:
+            answers = ticket.result()
+            insist_on_finite(answers)
+            reply = self._query.write(answers, self._model.entry.version)
+        except Exception as exc:  # noqa: BLE001  as above
+            self._refuse(exc)
+        else:
+            self._respond(200, reply.body, reply.media_type, reply.headers)
+
+    def _expire(self) -> None:
+        if not self.response_complete:
+            self.keep_alive = self.keep_alive and not self.more_body
+            self._refuse(DeadlineExceeded(self._head.milliseconds))
+
+    def _refuse(self, error: Exception) -> None:
+        if not isinstance(error, (RequestError, EngineError)):  # a defect of ours
+            log.error("Exception on the short way", exc_info=error)
+            self._respond(500, b"Internal Server Error", "text/plain; charset=utf-8", {})
+            return
+        response: Response = answer(error, self._request_id)
+        headers = {key: value for key, value in response.headers.items() if key not in _OURS}
+        self._respond(response.status_code, bytes(response.body), response.media_type, headers)
+
+    def _respond(
+        self, status: int, body: bytes, media_type: str | None, headers: Mapping[str, str]
+    ) -> None:
+        connection = self._connection
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
+        close = "" if self.keep_alive else "connection: close\r\n"
+        ours = (
+            f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n"
+            f"x-request-id: {self._request_id}\r\n{more}{close}\r\n"
+        )
+        every = self._express.written(connection.server_state.default_headers)
+        connection.transport.write(b"".join((STATUS_LINE[status], every, ours.encode(), body)))
+        self._end(status)
+        if not self.keep_alive:
+            connection.transport.close()
+        connection.on_response_complete()
+
+    def _end(self, status: int) -> None:
+        self.response_complete = True
+        self._timer.cancel()
+        ticket, head, express = self._ticket, self._head, self._express
+        timing: Timing | None = None
+        if ticket is not None:
+            if status == 200:  # noqa: PLR2004
+                timing = ticket.timing
+            self._model.batcher.release(ticket)
+        self.body, self._query, self._ticket = _NO_BODY, None, None  # nothing large stays
+        express.tidy.after(head.length)
+        seconds = time.perf_counter() - self._started
+        express.records.add(
+            Visit(self._request_id, "POST", head.path, head.route, status, seconds, timing)
+        )
