@@ -96,6 +96,8 @@ class Batcher:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._dispatching = False  # whether a dispatch is already on the loop's agenda
+        self._enough = (policy or BatchPolicy()).max_batch_size
+        self._seen = 0  # how many waited at the last look
         self._refusing = False
         self._idle: asyncio.Future[None] | None = None  # set while closing
 
@@ -164,12 +166,21 @@ class Batcher:
         self._threads.shutdown(wait=False)
 
     def _wake(self) -> None:
-        # At the end of this turn of the loop: what arrived together leaves together.
+        # When a turn of the loop brings nobody new: what arrived together leaves together.
         if not self._dispatching and self._running < AHEAD * self.slots.total:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
 
+    def _gathers(self) -> bool:
+        """Whether somebody came since the last look, so that more may come with the next turn."""
+        seen, self._seen = self._seen, self.waiting
+        return seen < self.waiting < self._enough
+
     def _dispatch(self) -> None:
+        if self._gathers():
+            self._loop.call_soon(self._dispatch)
+            return
+        self._seen = 0
         self._dispatching = False
         batch: Sequence[Job] = ()
         sound = False
