@@ -83,7 +83,8 @@ def main(device: DeviceName, batches: str, kinds: str, seconds: float, output: P
     found = {kind: _compare(kind, where, sizes, seconds) for kind in kinds.split(",")}
     text = _report(where, sizes, seconds, found)
     output.mkdir(parents=True, exist_ok=True)
-    path = output / f"{device}-{_slug(_machine(where))}.md"
+    part = "" if set(found) == set(KINDS) else "-" + "-".join(found)
+    path = output / f"{device}-{_slug(_machine(where))}{part}.md"
     path.write_text(text, encoding="utf-8")
     click.echo(text)
     click.echo(f"written to {path}")
