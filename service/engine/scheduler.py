@@ -135,7 +135,7 @@ class Scheduler:
         if both * steps > self._policy.max_batch_steps:
             return False
         apart = self._costs.seconds(size, longest) + self._costs.seconds(guest.count, guest.longest)
-        return self._costs.seconds(both, steps) < apart
+        return self._costs.seconds(both, steps) < apart + self._costs.hand_over
 
     def _share(self, key: int, room: int, free: int) -> _Share:
         """Count who is there among the first of a class, within the bounds."""

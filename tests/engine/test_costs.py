@@ -35,7 +35,7 @@ def test_no_batch_is_foretold_to_cost_nothing(grid, size, steps):
 
 @given(grids, st.integers(1, 200))
 def test_the_useful_size_is_the_smallest_that_comes_near_the_best_rate(grid, steps):
-    rates = {size: size / grid.seconds(size, steps) for size in SIZES}
+    rates = {size: size / (grid.seconds(size, steps) + grid.hand_over) for size in SIZES}
     useful = grid.useful_size(steps)
     assert rates[useful] >= NEAR_BEST * max(rates.values())
     assert all(rates[size] < NEAR_BEST * max(rates.values()) for size in SIZES if size < useful)
@@ -57,3 +57,10 @@ def test_the_useful_size_is_the_smallest_that_comes_near_the_best_rate(grid, ste
 def test_what_is_no_grid_is_refused(sizes, steps, seconds):
     with pytest.raises(ValueError, match="grid of costs"):
         CostGrid(sizes, steps, seconds)
+
+
+def test_a_batch_is_not_kept_small_where_its_hand_over_would_cost_more_than_it_gains():
+    linear = ((150e-6,), (600e-6,), (2400e-6,))  # no larger batch runs any faster
+    sizes = 1, 4, 16
+    assert CostGrid(sizes, (96,), linear, hand_over=0.0).useful_size(96) == 1
+    assert CostGrid(sizes, (96,), linear).useful_size(96) == 16
