@@ -30,26 +30,26 @@ def main(kind: str) -> None:
     table = Table(title=f"bench-{kind}, one request of {count} windows", box=box.MARKDOWN)
     for column in ("format", "body MiB", "before MiB", "kept MiB", "kept after three more MiB"):
         table.add_column(column, justify="right" if table.columns else "left")
-    for name, path, body in (
-        ("JSON", native, json_body(windows(count))),
-        ("Arrow", native, arrow_body(windows(count))),
-        ("binary", oip, binary_body(windows(count))),
+    for name, path, write in (
+        ("JSON", native, json_body),
+        ("Arrow", native, arrow_body),
+        ("binary", oip, binary_body),
     ):
-        figures = _kept(published(kind).path.parents[1], path, body, native)
+        small, body = write(windows(1)), write(windows(count))
+        figures = _kept(published(kind).path.parents[1], path, small, body)
         size = len(body.content) / MIB
         table.add_row(name, f"{size:.1f}", *(f"{figure:.0f}" for figure in figures))
     Console(width=100).print(table)
 
 
-def _kept(models: Path, path: str, body: Body, native: str) -> tuple[float, float, float]:
+def _kept(models: Path, path: str, small: Body, body: Body) -> tuple[float, float, float]:
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(Path(folder) / "log", "--models", str(models), environment=CALM) as service,
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
-        small = json_body(windows(1))
         for _ in range(WARM):
-            _post(client, native, small)
+            _post(client, path, small)
         before = _resident(service.pid)
         _post(client, path, body)
         time.sleep(2 * QUIET)  # until it has been quiet for long enough to trim

@@ -25,7 +25,7 @@ def capacity(costs: CostGrid, lengths: Sequence[int]) -> float:
     Hardly to be reached: equal lengths would have to be there when they are wanted.
     """
     known = {
-        length: min(costs.seconds(size, length) / size for size in costs.sizes)
+        length: min((costs.seconds(size, length) + costs.hand_over) / size for size in costs.sizes)
         for length in set(lengths)
     }
     return len(lengths) / sum(known[length] for length in lengths)
@@ -49,10 +49,11 @@ class Truth:
         self._drawn: list[float] = []
 
     def seconds(self, size: int, steps: int) -> float:
-        """Return the seconds of one more run; another one takes another time."""
+        """Return the seconds of one more batch, run and hand-over; another one takes others."""
         if not self._drawn:
             self._drawn = self._factors(4096).tolist()
-        return self._mean.seconds(size, steps) * self._drawn.pop()
+        run = self._mean.seconds(size, steps) * self._drawn.pop()
+        return run + self.foretold.hand_over
 
     def _factors(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         return self._random.lognormal(-(self._error**2) / 2, self._error, count)

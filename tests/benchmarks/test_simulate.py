@@ -43,7 +43,7 @@ def test_the_bound_is_seen_broken_where_nobody_is_fair():
 
 
 @pytest.mark.parametrize(
-    ("other", "load"), [("4 in order", 0.25), ("4 in order", 0.4), ("32 in order", 0.1)]
+    ("other", "load"), [("4 in order", 0.25), ("4 in order", 0.35), ("32 in order", 0.1)]
 )
 def test_the_latest_wait_less_than_where_a_count_bounds_the_batches(other, load):
     theirs, ours = (played(name, 2, load, requests=10_000) for name in (other, OURS))
@@ -83,7 +83,8 @@ def test_bursts_are_as_strong_at_any_load_and_the_load_is_as_stated():
 def test_what_a_batch_takes_is_foretold_only_in_the_mean():
     costs = read()
     exact = Truth(costs, 0.0, seed=1)
-    assert exact.seconds(3, 100) == costs.seconds(3, 100)
-    each = [Truth(costs, 0.2, seed).seconds(4, 51) / costs.seconds(4, 51) for seed in range(400)]
+    assert exact.seconds(3, 100) == costs.seconds(3, 100) + costs.hand_over
+    runs = [Truth(costs, 0.2, seed).seconds(4, 51) - costs.hand_over for seed in range(400)]
+    each = np.array(runs) / costs.seconds(4, 51)
     assert np.mean(each) == pytest.approx(1, abs=0.05)
     assert np.std(each) == pytest.approx(0.2 * np.sqrt(2), rel=0.2)

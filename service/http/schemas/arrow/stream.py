@@ -21,6 +21,8 @@ LONGEST_TEXT = 256  # bytes
 MOST_MESSAGES = 1024
 MOST_DICTIONARY_BYTES = 2**26  # those of a dictionary count for each batch that comes after it
 
+pa.set_memory_pool(pa.system_memory_pool())  # what it frees is trimmed like all else
+
 _OPTIONS = ipc.IpcReadOptions(
     use_threads=False,
     # The address of a buffer is the caller's choice, and what kernels must not meet crooked.
