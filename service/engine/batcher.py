@@ -11,6 +11,7 @@ from typing import Protocol
 from service.engine.costs import Costs, Proportional
 from service.engine.errors import EngineStopped, InferenceFailed
 from service.engine.jobs import Answer, Clock, Job, Row, Ticket, Timing
+from service.engine.observer import BatchReport, Observer
 from service.engine.scheduler import BatchPolicy, Scheduler
 
 log = logging.getLogger(__name__)
@@ -23,17 +24,6 @@ class Runner(Protocol):
 
     def run(self, rows: Sequence[Row]) -> Sequence[Answer]:
         """Answer every row, in order; called from several threads at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchReport:
-    """What one batch was and cost."""
-
-    size: int
-    steps: int  # valid time steps
-    padded_steps: int  # time steps after padding
-    seconds: float
-    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +45,6 @@ class Slots:
     def total(self) -> int:
         """All runner threads."""
         return self.share + self.spare
-
-
-class Observer(Protocol):
-    """Hears of every batch and of every change of the queue, on the event loop."""
-
-    def on_batch(self, report: BatchReport) -> None:
-        """Hear of a batch that ended."""
-
-    def on_waiting(self, waiting: int) -> None:
-        """Hear how many sequences wait."""
 
 
 class Batcher:

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from models.contract import ModelCard
 from models.repository import Entry, ModelNotInRepository, Repository
 from service.engine.admission import check_rows
-from service.engine.batcher import Batcher, Observer, Slots
+from service.engine.batcher import Batcher, Slots
 from service.engine.costs import CostGrid
 from service.engine.cpus import available_cpus
 from service.engine.errors import (
@@ -22,6 +22,7 @@ from service.engine.errors import (
     NonFinitePrediction,
 )
 from service.engine.jobs import Answer, Row, Ticket, Timing
+from service.engine.observer import Observer
 from service.engine.runner import RUNTIME, Device, OnnxRunner, Provider, choose_device
 from service.engine.scheduler import BatchPolicy
 from service.engine.selfcheck import SelfCheck, check

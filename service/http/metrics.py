@@ -13,8 +13,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.engine.batcher import BatchReport
 from service.engine.jobs import Timing
+from service.engine.observer import BatchReport
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

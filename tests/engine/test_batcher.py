@@ -10,8 +10,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from service.engine.batcher import Batcher, BatchReport, Slots
+from service.engine.batcher import Batcher, Slots
 from service.engine.errors import EngineStopped, InferenceFailed, Overloaded
+from service.engine.observer import BatchReport
 from service.engine.scheduler import BatchPolicy
 from tests.doubles import (
     PATIENCE,

@@ -1,0 +1,25 @@
+"""Who is told of batches and of the queue: metrics, say, which the engine does not know."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What one batch was and cost."""
+
+    size: int
+    steps: int  # valid time steps
+    padded_steps: int  # time steps after padding
+    seconds: float
+    failed: bool
+
+
+class Observer(Protocol):
+    """Hears of every batch and of every change of the queue, on the event loop."""
+
+    def on_batch(self, report: BatchReport) -> None:
+        """Hear of a batch that ended."""
+
+    def on_waiting(self, waiting: int) -> None:
+        """Hear how many sequences wait."""
