@@ -63,7 +63,8 @@ class SplitRecipe(_Frozen):
 class NetworkRecipe(_Frozen):
     """The network and its size."""
 
-    kind: Literal["gru", "lstm", "attention"] = "gru"
+    kind: Literal["gru", "lstm", "rnn", "attention"] = "gru"
+    reset: Literal["after", "before"] = "after"  # of a GRU: r * (U h) as in torch, or U (r * h)
     hidden: Annotated[int, Field(ge=1)] = 32
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
@@ -75,6 +76,8 @@ class NetworkRecipe(_Frozen):
     def _divisible(self) -> Self:
         if self.kind == "attention" and self.hidden % self.heads:
             raise ValueError("hidden must be a multiple of heads")
+        if self.kind != "gru" and self.reset != "after":
+            raise ValueError("only a gru has a reset gate")
         return self
 
 

@@ -14,7 +14,13 @@ from training.networks.heads import QuantileHead, pinball, positive
 from training.networks.normalise import Normaliser, Scaling
 from training.recipe import Recipe
 
-KINDS = ("gru", "lstm", "attention")
+KINDS = ("gru", "gru before", "lstm", "rnn", "attention")
+
+
+def reset_of(settings: dict[str, object]) -> dict[str, str]:
+    """Return the recipe's words for a kind such as "gru before"."""
+    name, _, reset = str(settings.get("kind", "gru")).partition(" ")
+    return {"kind": name, "reset": reset or "after"}
 
 
 def network(*, missing: bool = False, known: int = 0, **settings: object) -> Forecaster:
@@ -31,7 +37,7 @@ def network(*, missing: bool = False, known: int = 0, **settings: object) -> For
                 "known": ["d", "e"][:known],
                 "frequency": "1h",
             },
-            "network": {"hidden": 8, "heads": 2, **settings},
+            "network": {"hidden": 8, "heads": 2, **settings, **reset_of(settings)},
         }
     )
     columns = len(recipe.data.columns)

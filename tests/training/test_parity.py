@@ -19,7 +19,7 @@ ULPS = 4  # of float32, at the size of the numbers that cancel
 
 networks = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from(["gru", "lstm", "attention"]),
+        "kind": st.sampled_from(["gru", "gru before", "lstm", "rnn", "attention"]),
         "hidden": st.sampled_from([4, 8, 20]),
         "heads": st.sampled_from([1, 2, 4]),
         "layers": st.integers(1, 3),
@@ -37,6 +37,12 @@ shapes = st.fixed_dictionaries(
         "horizon": st.integers(1, 6),
     }
 )
+
+
+def reset_of(kind: str) -> dict[str, str]:
+    """Return the recipe's words for a kind such as "gru before"."""
+    name, _, reset = kind.partition(" ")
+    return {"kind": name, "reset": reset or "after"}
 
 
 def prepare(network, shape, seed):
@@ -57,7 +63,7 @@ def prepare(network, shape, seed):
                 "known": known,
                 "frequency": "1h",
             },
-            "network": network,
+            "network": network | reset_of(network["kind"]),
         }
     )
     torch.manual_seed(seed)

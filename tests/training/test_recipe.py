@@ -134,6 +134,10 @@ IMPOSSIBLE = {
         "network: .* hidden must be a multiple of heads",
     ),
     "an unknown network": (document(network={"kind": "tcn"}), "network.kind: "),
+    "a reset gate of an lstm": (
+        document(network={"kind": "lstm", "reset": "before"}),
+        "network: .* only a gru has a reset gate",
+    ),
     "dropout of everything": (document(network={"dropout": 1.0}), "network.dropout: "),
     "no epochs": (document(fit={"epochs": 0}), "fit.epochs: "),
     "no learning": (document(fit={"learning_rate": 0}), "fit.learning_rate: "),

@@ -35,4 +35,4 @@ def _reader(network: NetworkRecipe, channels: int) -> Recurrent | SelfAttention:
     size = channels, network.hidden, network.layers
     if network.kind == "attention":
         return SelfAttention(*size, heads=network.heads, dropout=network.dropout)
-    return Recurrent(network.kind, *size, dropout=network.dropout)
+    return Recurrent(network.kind, *size, dropout=network.dropout, reset=network.reset)

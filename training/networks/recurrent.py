@@ -1,34 +1,41 @@
-"""LSTM and GRU: read a row from left to right and keep the last valid state; no head."""
-
-from typing import Literal
+"""LSTM, GRU and RNN: read a row from left to right and keep the last valid state; no head."""
 
 import torch
 from torch import Tensor, nn
 
+from training.networks.cells import Kind, Reset, stack
 from training.networks.normalise import gather_steps
 
 # Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
-_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 
 
 class Recurrent(nn.Module):
     """
-    A stack of nn.LSTM or nn.GRU that is exported as native nodes with ``sequence_lens``.
+    A stack of one cell that is exported as native nodes with ``sequence_lens``.
 
     Trained, padding is passed over by reading the state at length-1; exported, the nodes stop
-    at each row's length themselves, so that a padded row equals the row alone bit for bit.
+    at each row's length themselves, so that a padded row equals the row alone, bit for bit if
+    ``exact``.
     """
 
     attends = False
 
-    def __init__(
-        self, kind: Literal["lstm", "gru"], inputs: int, hidden: int, layers: int, dropout: float
+    def __init__(  # noqa: PLR0913, PLR0917  a size each
+        self,
+        kind: Kind,
+        inputs: int,
+        hidden: int,
+        layers: int,
+        dropout: float,
+        reset: Reset = "after",
     ) -> None:
         super().__init__()
-        between = dropout if layers > 1 else 0.0  # torch warns of a dropout that never acts
-        cell = nn.LSTM if kind == "lstm" else nn.GRU
         self.kind = kind
-        self.rnn = cell(inputs, hidden, layers, batch_first=True, dropout=between)
+        self.reset = reset
+        # ONNX Runtime multiplies the rows of an RNN in another order when they are many.
+        self.exact = kind != "rnn"
+        self.rnn = stack(kind, reset, inputs, hidden, layers, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
@@ -53,8 +60,8 @@ class Recurrent(nn.Module):
         shapes: list[list[int]] = [[time, 1, batch, hidden], [1, batch, hidden]]
         if self.kind == "lstm":
             shapes.append([1, batch, hidden])
-        else:
-            attributes["linear_before_reset"] = 1  # torch applies the reset gate after U
+        elif self.kind == "gru":
+            attributes["linear_before_reset"] = int(self.reset == "after")
         outputs = torch.onnx.ops.symbolic_multi_out(
             self.kind.upper(),
             (sequence, *self._weights(layer), steps),

@@ -1,0 +1,164 @@
+"""Each cell is its equation: in torch, in ONNX Runtime, for any weights and any lengths."""
+
+import io
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.export import Dim
+
+from training.networks.cells import ResetBeforeGRU
+from training.networks.equations import CELLS, Weights, gru
+from training.networks.recurrent import Recurrent
+
+WITHIN = 1e-6
+INPUTS, HIDDEN = 3, 5
+cells = st.sampled_from(sorted(CELLS))
+rows = st.lists(st.integers(1, 12), min_size=1, max_size=4)
+
+
+def drawn(cell, layers, seed) -> Recurrent:
+    kind, reset = cell
+    torch.manual_seed(seed)
+    network = Recurrent(kind, INPUTS, HIDDEN, layers, 0.0, reset).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return network
+
+
+def layer(network, number) -> Weights:
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    found = (getattr(network.rnn, f"{name}_l{number}") for name in names)
+    return Weights(*(each.detach().double().numpy() for each in found))
+
+
+def by_equation(network, cell, sequence):
+    states = sequence
+    for number in range(network.rnn.num_layers):
+        states = CELLS[cell](states, layer(network, number))
+    return states[-1]
+
+
+def inputs(lengths, seed):
+    random = np.random.default_rng(seed)
+    return random.normal(size=(len(lengths), max(lengths), INPUTS)).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells, st.integers(1, 3), rows, st.integers(0, 2**31))
+def test_torch_computes_the_equation_whatever_the_lengths(cell, layers, lengths, seed):
+    network, sequences = drawn(cell, layers, seed), inputs(lengths, seed)
+    with torch.no_grad():
+        found, _ = network(torch.from_numpy(sequences), torch.tensor(lengths))
+    for row, length in enumerate(lengths):
+        wanted = by_equation(network, cell, sequences[row, :length].astype(float))
+        np.testing.assert_allclose(found[row].numpy(), wanted, rtol=0, atol=WITHIN)
+
+
+def session(network) -> tuple[onnx.ModelProto, onnxruntime.InferenceSession]:
+    shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
+    example = torch.zeros(3, 4, INPUTS), torch.tensor([4, 2, 1])
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        program = torch.onnx.export(
+            First(network).eval(),
+            example,
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes={"inputs": shapes},
+        )
+    file = io.BytesIO()
+    onnx.save(program.model_proto, file)
+    return program.model_proto, onnxruntime.InferenceSession(
+        file.getvalue(), providers=["CPUExecutionProvider"]
+    )
+
+
+class First(nn.Module):
+    """The state alone, without the attention a recurrent network has not."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs):
+        return self.network(*inputs)[0]
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS), ids=" ".join)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_one_native_node_a_layer_computes_the_equation_and_stops_at_each_length(cell, layers):
+    network = drawn(cell, layers, seed=layers)
+    graph, run = session(network)
+    nodes = [node for node in graph.graph.node if node.op_type == cell[0].upper()]
+    assert len(nodes) == layers
+    assert all(node.input[4] for node in nodes)  # sequence_lens
+    names = [node.name for node in run.get_inputs()]
+    for seed, lengths in enumerate(([1], [12, 3, 7], [5, 5], [1, 2, 3, 4, 20])):
+        sequences = inputs(lengths, seed)
+        dirty = sequences.copy()
+        for row, length in enumerate(lengths):
+            dirty[row, length:] = np.nan
+        (found,) = run.run(None, dict(zip(names, (dirty, np.array(lengths)), strict=True)))
+        for row, length in enumerate(lengths):
+            wanted = by_equation(network, cell, sequences[row, :length].astype(float))
+            np.testing.assert_allclose(found[row], wanted, rtol=0, atol=WITHIN)
+            alone = dict(zip(names, (sequences[row : row + 1, :length], [length]), strict=True))
+            (same,) = run.run(None, {k: np.asarray(v) for k, v in alone.items()})
+            if network.exact:
+                assert found[row].tobytes() == same[0].tobytes()
+            else:
+                np.testing.assert_allclose(found[row], same[0], rtol=0, atol=WITHIN)
+
+
+def test_the_two_grus_are_not_the_same_cell():
+    network = drawn(("gru", "after"), 1, seed=0)
+    sequence = inputs([12], 0)[0].astype(float)
+    after, before = (gru(sequence, layer(network, 0), reset) for reset in ("after", "before"))
+    assert np.abs(after - before).max() > 0.01
+
+
+def test_an_update_gate_the_other_way_round_is_the_same_family_with_negated_weights():
+    weights = layer(drawn(("gru", "after"), 1, seed=3), 0)
+    negated = Weights(*(each.copy() for each in weights))
+    for each in negated:
+        each[HIDDEN : 2 * HIDDEN] *= -1
+    sequence = inputs([9], 3)[0].astype(float)
+    state = np.zeros(HIDDEN)
+    for step, x in enumerate(sequence):
+        # One step of the equation with z and 1 - z exchanged, from the state of the other.
+        gates = weights.w @ x + weights.wb
+        moved = weights.u @ state + weights.ub
+        r, z = 1 / (1 + np.exp(-(gates + moved)[: 2 * HIDDEN])).reshape(2, HIDDEN)
+        new = np.tanh(gates[2 * HIDDEN :] + r * moved[2 * HIDDEN :])
+        state = z * new + (1 - z) * state
+        np.testing.assert_allclose(gru(sequence, negated)[step], state, atol=1e-12)
+
+
+def test_a_gru_with_its_reset_gate_before_learns_as_the_equation_says():
+    """Its gradient is that of the equation, by central differences in double precision."""
+    torch.manual_seed(0)
+    cell = ResetBeforeGRU(INPUTS, HIDDEN, 2, batch_first=True).double()
+    sequences = torch.randn(2, 6, INPUTS, dtype=torch.float64, requires_grad=True)
+    parameters = list(cell.parameters())
+
+    def last(sequences, *_):
+        return cell(sequences)[0][:, -1]
+
+    assert torch.autograd.gradcheck(last, (sequences, *parameters))
+
+
+def test_dropout_acts_between_the_layers_in_training_only():
+    torch.manual_seed(0)
+    cell = ResetBeforeGRU(INPUTS, HIDDEN, 2, batch_first=True, dropout=0.5)
+    sequences = torch.randn(2, 6, INPUTS)
+    cell.eval()
+    assert torch.equal(cell(sequences)[0], cell(sequences)[0])
+    cell.train()
+    assert not torch.equal(cell(sequences)[0], cell(sequences)[0])
