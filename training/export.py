@@ -51,7 +51,7 @@ def write_model(network: Forecaster, card: ModelCard, path: Path) -> ModelCard:
     What only the graph knows is set here: ``attention``, ``exact``, and the parity error of
     the provenance.  Raise ParityError.
     """
-    card = card.model_copy(update={"attention": network.attends, "exact": network.exact})
+    card = card.model_copy(update={"attention": network.attends, "exact": not network.attends})
     export(network, card, path)
     error = check_parity(network, path, card)
     if card.provenance is None:
@@ -196,7 +196,7 @@ def _save(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
     """Write graph and card, and nothing that tells of the machine that exported."""
     read = {name for node in model.graph.node for name in node.input}
     for node in model.graph.node:
-        if node.op_type in ("LSTM", "GRU", "RNN") and node.output[0] not in read:
+        if node.op_type in ("LSTM", "GRU") and node.output[0] not in read:
             node.output[0] = ""  # the states of all steps, which nobody reads
         del node.metadata_props[:]
         node.ClearField("doc_string")

@@ -151,7 +151,7 @@ def _card(
         max_length=longest,
         missing_values=table.missing,
         attention=network.attends,
-        exact=network.exact,
+        exact=not network.attends,
         units=recipe.data.units,
         accuracy=accuracy,
         provenance=Provenance(

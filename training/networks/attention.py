@@ -18,7 +18,6 @@ class SelfAttention(nn.Module):
     """
 
     attends = True
-    exact = False
     frequencies: Tensor
 
     def __init__(self, inputs: int, hidden: int, layers: int, heads: int, dropout: float) -> None:

@@ -38,11 +38,6 @@ class Forecaster(nn.Module):
         return self.reader.attends
 
     @property
-    def exact(self) -> bool:
-        """Whether a batch changes no bit of an answer on CPU, once exported."""
-        return self.reader.exact
-
-    @property
     def target_scale(self) -> Tensor:
         """The scale (targets,) by which errors of different targets compare."""
         return self.normaliser.scale[: self.normaliser.targets]

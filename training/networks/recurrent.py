@@ -1,5 +1,7 @@
 """LSTM, GRU and RNN: read a row from left to right and keep the last valid state; no head."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,16 @@ from training.networks.cells import Kind, Reset, stack
 from training.networks.normalise import gather_steps
 
 # Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
-_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
+_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+# ONNX Runtime adds up the rows of its RNN node in another order when they are many, which no
+# batch may show.  So an RNN goes out as a GRU whose gates are what their biases are: z = 0 keeps
+# nothing of the last state beside the candidate, r = 1 resets nothing.
+_OPEN_GATES = {
+    "activations": ["HardSigmoid", "Tanh"],
+    "activation_alpha": [1.0],
+    "activation_beta": [0.0],
+}
+_Z, _R = 0.0, 1.0
 
 
 class Recurrent(nn.Module):
@@ -15,8 +26,7 @@ class Recurrent(nn.Module):
     A stack of one cell that is exported as native nodes with ``sequence_lens``.
 
     Trained, padding is passed over by reading the state at length-1; exported, the nodes stop
-    at each row's length themselves, so that a padded row equals the row alone, bit for bit if
-    ``exact``.
+    at each row's length themselves, so that a padded row equals the row alone bit for bit.
     """
 
     attends = False
@@ -33,8 +43,6 @@ class Recurrent(nn.Module):
         super().__init__()
         self.kind = kind
         self.reset = reset
-        # ONNX Runtime multiplies the rows of an RNN in another order when they are many.
-        self.exact = kind != "rnn"
         self.rnn = stack(kind, reset, inputs, hidden, layers, dropout)
         self.dropout = nn.Dropout(dropout)
 
@@ -56,16 +64,18 @@ class Recurrent(nn.Module):
     def _node(self, layer: int, sequence: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         time, batch, _ = sequence.shape
         hidden = self.rnn.hidden_size
-        attributes: dict[str, int] = {"hidden_size": hidden}
+        attributes: dict[str, Any] = {"hidden_size": hidden}
         shapes: list[list[int]] = [[time, 1, batch, hidden], [1, batch, hidden]]
         if self.kind == "lstm":
             shapes.append([1, batch, hidden])
-        elif self.kind == "gru":
+        else:
             attributes["linear_before_reset"] = int(self.reset == "after")
+        if self.kind == "rnn":
+            attributes |= _OPEN_GATES
         outputs = torch.onnx.ops.symbolic_multi_out(
-            self.kind.upper(),
+            "LSTM" if self.kind == "lstm" else "GRU",
             (sequence, *self._weights(layer), steps),
-            attributes,  # type: ignore[arg-type]  # dict is invariant
+            attributes,
             dtypes=[sequence.dtype] * len(shapes),
             shapes=shapes,
         )
@@ -74,7 +84,12 @@ class Recurrent(nn.Module):
     def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return W, R and B of ONNX, each with a leading axis for the one direction."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        w, r, wb, rb = (self._reorder(getattr(self.rnn, f"{name}_l{layer}")) for name in names)
+        w, r, wb, rb = (getattr(self.rnn, f"{name}_l{layer}") for name in names)
+        if self.kind == "rnn":
+            w, r, rb = (torch.cat([torch.zeros_like(each)] * 2 + [each]) for each in (w, r, rb))
+            wb = torch.cat([torch.full_like(wb, _Z), torch.full_like(wb, _R), wb])
+        else:
+            w, r, wb, rb = map(self._reorder, (w, r, wb, rb))
         return w[None], r[None], torch.cat([wb, rb])[None]
 
     def _reorder(self, weights: Tensor) -> Tensor:
