@@ -124,3 +124,29 @@ async def test_the_rows_of_a_request_go_with_its_answer_not_with_the_next_collec
         assert all(each() is None for each in kept)
     finally:
         gc.enable()
+
+
+async def turn_by_turn(batcher, count):
+    """Ask ``count`` times, each time in the next turn of the loop; return all answers."""
+    asked = []
+    for number in range(count):
+        asked.append(asyncio.ensure_future(batcher.predict(rows(number))))
+        await asyncio.sleep(0)
+    return await within(asyncio.gather(*asked))
+
+
+async def test_who_come_turn_by_turn_of_the_loop_share_a_batch():
+    runner = HeldRunner()
+    batcher = Batcher(runner, slots=Slots(inline_seconds=1.0))
+    await turn_by_turn(batcher, 6)
+    assert [len(batch) for batch in runner.batches] == [6]
+    await within(batcher.close())
+
+
+async def test_a_full_batch_does_not_wait_for_those_who_still_come():
+    runner = HeldRunner()
+    batcher = Batcher(runner, BatchPolicy(max_batch_size=3), slots=Slots(inline_seconds=1.0))
+    await turn_by_turn(batcher, 9)
+    assert max(len(batch) for batch in runner.batches) == 3
+    assert len(runner.batches[0]) == 3
+    await within(batcher.close())
