@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoint import RECIPE, identity, resumable
+from training.clipping import clip
 from training.errors import TrainingError
 from training.networks.forecaster import Forecaster
 from training.quiet import quiet
@@ -203,12 +204,9 @@ class Module(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip each gradient by value, then all by their norm; Lightning alone does only one."""
+        """Clip by every rule of the recipe; Lightning alone does only one."""
         del optimizer, gradient_clip_val, gradient_clip_algorithm
-        if self.recipe.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(self.parameters(), self.recipe.clip_value)
-        if self.recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), self.recipe.clip_norm)
+        clip(self.parameters(), self.recipe)
 
     def _loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         sequences, lengths, future, actuals = batch

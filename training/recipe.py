@@ -91,12 +91,27 @@ class FitRecipe(_Frozen):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     clip_value: Annotated[float, Field(gt=0)] | None = None
+    clip_scaled: Annotated[float, Field(gt=0)] | None = None  # by value, then the largest to 1
     windows_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: every window once
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None  # on CPU; None: 1 up to 128 hidden, else all
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_size(cls, given: object) -> object:
+        """Let the default norm not clip what the scaled rule has made."""
+        if isinstance(given, dict) and given.get("clip_scaled") is not None:
+            return {"clip_norm": None} | given
+        return given
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if self.clip_scaled is not None and self.clip_value is not None:
+            raise ValueError("clip_scaled bounds each value already, leave clip_value out")
+        return self
 
 
 class Recipe(_Frozen):

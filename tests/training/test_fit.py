@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from training.clipping import clip_scaled
 from training.errors import TrainingError
 from training.fit import Batches, Module, fit
 from training.networks import build
@@ -158,23 +159,46 @@ def test_without_a_terminal_progress_is_one_line_an_epoch(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("by_value", "by_norm", "expected"),
+    ("rules", "expected"),
     [
-        (None, None, [3.0, 4.0, 12.0]),
-        (4.0, None, [3.0, 4.0, 4.0]),
-        (None, 1.3, [0.3, 0.4, 1.2]),
-        (0.5, 0.5, [0.5 / 3**0.5] * 3),  # first each to 0.5, then all three to a norm of 0.5
+        ({"clip_norm": None}, [3.0, 4.0, -12.0]),
+        ({"clip_value": 4.0, "clip_norm": None}, [3.0, 4.0, -4.0]),
+        ({"clip_norm": 1.3}, [0.3, 0.4, -1.2]),
+        # First each to 0.5, then all three to a norm of 0.5.
+        ({"clip_value": 0.5, "clip_norm": 0.5}, [0.5 / 3**0.5, 0.5 / 3**0.5, -0.5 / 3**0.5]),
+        ({"clip_scaled": 4.0}, [0.75, 1.0, -1.0]),  # first each to 4, then the largest to 1
+        ({"clip_scaled": 100.0}, [0.25, 1 / 3, -1.0]),  # small ones grow
+        ({"clip_scaled": 4.0, "clip_norm": 0.1}, [0.046852, 0.06247, -0.06247]),
     ],
+    ids=str,
 )
-def test_gradients_are_clipped_by_value_and_then_by_norm(by_value, by_norm, expected):
-    plan = recipe(clip_value=by_value, clip_norm=by_norm)
+def test_gradients_are_clipped_as_the_recipe_says(rules, expected):
+    plan = recipe(**rules)
     net = network(plan)
     module = Module(net, Batches(Wave(10), plan), plan)
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    net.head.out.bias.grad[:3] = torch.tensor([3.0, 4.0, 12.0])
+    net.head.out.bias.grad[:3] = torch.tensor([3.0, 4.0, -12.0])
     module.configure_gradient_clipping(torch.optim.SGD(net.parameters()))
-    assert net.head.out.bias.grad[:3].tolist() == pytest.approx(expected, rel=1e-4)
+    assert net.head.out.bias.grad[:3].tolist() == pytest.approx(expected, rel=1e-3)
+
+
+def test_gradients_that_are_all_zero_stay_so():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    parameter.grad = torch.zeros(3)
+    clip_scaled([parameter, torch.nn.Parameter(torch.ones(2))], 1.0)
+    assert parameter.grad.tolist() == [0.0, 0.0, 0.0]
+    clip_scaled([], 1.0)
+
+
+def test_a_run_with_scaled_gradients_learns(tmp_path):
+    losses = [
+        run(
+            tmp_path / str(epochs), recipe(epochs=epochs, learning_rate=0.02, clip_scaled=0.01)
+        ).validation_loss
+        for epochs in (1, 12)
+    ]
+    assert losses[1] < 0.7 * losses[0]
 
 
 def test_an_epoch_shows_each_window_once_in_an_order_of_its_own():

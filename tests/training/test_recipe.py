@@ -142,6 +142,10 @@ IMPOSSIBLE = {
     "no epochs": (document(fit={"epochs": 0}), "fit.epochs: "),
     "no learning": (document(fit={"learning_rate": 0}), "fit.learning_rate: "),
     "a norm of zero": (document(fit={"clip_norm": 0}), "fit.clip_norm: "),
+    "two bounds of a value": (
+        document(fit={"clip_value": 1.0, "clip_scaled": 1.0}),
+        "fit: .* leave clip_value out",
+    ),
     "no device": (document(fit={"devices": 0}), "fit.devices"),
     "a share beyond the whole": (document(split={"test": 1.5}), "split.test: .* between 0 and 1"),
     "a share in per cent": (document(split={"test": 20}), "split.test: .* between 0 and 1"),
