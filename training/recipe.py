@@ -65,6 +65,7 @@ class NetworkRecipe(_Frozen):
 
     kind: Literal["gru", "lstm", "rnn", "attention"] = "gru"
     reset: Literal["after", "before"] = "after"  # of a GRU: r * (U h) as in torch, or U (r * h)
+    score: Literal["dot", "general", "concat"] | None = None  # attention over a cell's states
     hidden: Annotated[int, Field(ge=1)] = 32
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
@@ -78,6 +79,8 @@ class NetworkRecipe(_Frozen):
             raise ValueError("hidden must be a multiple of heads")
         if self.kind != "gru" and self.reset != "after":
             raise ValueError("only a gru has a reset gate")
+        if self.kind == "attention" and self.score is not None:
+            raise ValueError("score is for attention over the states of gru, lstm or rnn")
         return self
 
 

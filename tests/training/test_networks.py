@@ -8,19 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.training.test_parity import words_of
 from training.networks import build
 from training.networks.forecaster import Forecaster
 from training.networks.heads import QuantileHead, pinball, positive
 from training.networks.normalise import Normaliser, Scaling
 from training.recipe import Recipe
 
-KINDS = ("gru", "gru before", "lstm", "rnn", "attention")
-
-
-def reset_of(settings: dict[str, object]) -> dict[str, str]:
-    """Return the recipe's words for a kind such as "gru before"."""
-    name, _, reset = str(settings.get("kind", "gru")).partition(" ")
-    return {"kind": name, "reset": reset or "after"}
+KINDS = (
+    *("gru", "gru before", "lstm", "rnn", "attention"),
+    *("gru+dot", "lstm+general", "rnn+concat"),
+)
 
 
 def network(*, missing: bool = False, known: int = 0, **settings: object) -> Forecaster:
@@ -37,7 +35,12 @@ def network(*, missing: bool = False, known: int = 0, **settings: object) -> For
                 "known": ["d", "e"][:known],
                 "frequency": "1h",
             },
-            "network": {"hidden": 8, "heads": 2, **settings, **reset_of(settings)},
+            "network": {
+                "hidden": 8,
+                "heads": 2,
+                **settings,
+                **words_of(str(settings.get("kind", "gru"))),
+            },
         }
     )
     columns = len(recipe.data.columns)

@@ -19,7 +19,18 @@ ULPS = 4  # of float32, at the size of the numbers that cancel
 
 networks = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from(["gru", "gru before", "lstm", "rnn", "attention"]),
+        "kind": st.sampled_from(
+            [
+                "gru",
+                "gru before",
+                "lstm",
+                "rnn",
+                "gru+dot",
+                "lstm+general",
+                "rnn+concat",
+                "attention",
+            ]
+        ),
         "hidden": st.sampled_from([4, 8, 20]),
         "heads": st.sampled_from([1, 2, 4]),
         "layers": st.integers(1, 3),
@@ -39,10 +50,11 @@ shapes = st.fixed_dictionaries(
 )
 
 
-def reset_of(kind: str) -> dict[str, str]:
-    """Return the recipe's words for a kind such as "gru before"."""
-    name, _, reset = kind.partition(" ")
-    return {"kind": name, "reset": reset or "after"}
+def words_of(kind: str) -> dict[str, str | None]:
+    """Return the recipe's words for a kind such as "gru before" or "lstm+dot"."""
+    name, _, score = kind.partition("+")
+    name, _, reset = name.partition(" ")
+    return {"kind": name, "reset": reset or "after", "score": score or None}
 
 
 def prepare(network, shape, seed):
@@ -63,7 +75,7 @@ def prepare(network, shape, seed):
                 "known": known,
                 "frequency": "1h",
             },
-            "network": network | reset_of(network["kind"]),
+            "network": network | words_of(network["kind"]),
         }
     )
     torch.manual_seed(seed)

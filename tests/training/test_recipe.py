@@ -138,6 +138,10 @@ IMPOSSIBLE = {
         document(network={"kind": "lstm", "reset": "before"}),
         "network: .* only a gru has a reset gate",
     ),
+    "a score of self-attention": (
+        document(network={"kind": "attention", "hidden": 8, "score": "dot"}),
+        "network: .* score is for attention over the states",
+    ),
     "dropout of everything": (document(network={"dropout": 1.0}), "network.dropout: "),
     "no epochs": (document(fit={"epochs": 0}), "fit.epochs: "),
     "no learning": (document(fit={"learning_rate": 0}), "fit.learning_rate: "),

@@ -20,7 +20,7 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
         "reversible" if network.normalisation == "reversible" else "last"
     )
     normaliser = Normaliser(
-        scaling, targets, known, kind=kind, missing=missing, stops=network.kind != "attention"
+        scaling, targets, known, kind=kind, missing=missing, stops=_stops(network)
     )
     return Forecaster(
         normaliser,
@@ -35,4 +35,9 @@ def _reader(network: NetworkRecipe, channels: int) -> Recurrent | SelfAttention:
     size = channels, network.hidden, network.layers
     if network.kind == "attention":
         return SelfAttention(*size, heads=network.heads, dropout=network.dropout)
-    return Recurrent(network.kind, *size, dropout=network.dropout, reset=network.reset)
+    return Recurrent(network.kind, *size, network.dropout, reset=network.reset, score=network.score)
+
+
+def _stops(network: NetworkRecipe) -> bool:
+    """Whether the reader itself looks at no step beyond a row's length."""
+    return network.kind != "attention" and network.score is None

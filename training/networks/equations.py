@@ -72,6 +72,18 @@ def rnn(sequence: Float, weights: Weights) -> Float:
     return np.array(states)
 
 
+def attend(states: Float, score: Callable[[Float, Float], float]) -> tuple[Float, Float]:
+    """
+    Return the context (hidden,) and the weights (time,) of global attention (Luong et al. 2015).
+
+    The last state asks: a_t = exp(score(q, h_t)) / sum exp(score(q, h_s)), context = sum a_t h_t.
+    """
+    scores = np.array([score(states[-1], state) for state in states])
+    weights = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    return weights @ states, weights
+
+
 def sigmoid(x: Float) -> Float:
     """Return 1 / (1 + exp(-x))."""
     return 0.5 * (1 + np.tanh(0.5 * x))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from training.networks.cells import Kind, Reset, stack
 from training.networks.normalise import gather_steps
+from training.networks.pooling import AttentionPool, Score
 
 # Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
@@ -29,8 +30,6 @@ class Recurrent(nn.Module):
     at each row's length themselves, so that a padded row equals the row alone bit for bit.
     """
 
-    attends = False
-
     def __init__(  # noqa: PLR0913, PLR0917  a size each
         self,
         kind: Kind,
@@ -39,27 +38,44 @@ class Recurrent(nn.Module):
         layers: int,
         dropout: float,
         reset: Reset = "after",
+        score: Score | None = None,
     ) -> None:
         super().__init__()
         self.kind = kind
         self.reset = reset
         self.rnn = stack(kind, reset, inputs, hidden, layers, dropout)
         self.dropout = nn.Dropout(dropout)
+        self.pool = None if score is None else AttentionPool(score, hidden)
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
-        """Return the state (batch, hidden) after the last valid step of (batch, time, inputs)."""
+    @property
+    def attends(self) -> bool:
+        """Whether the answer comes with attention weights."""
+        return self.pool is not None
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """
+        Return the state (batch, hidden) after the last valid step of (batch, time, inputs).
+
+        With a score it has attended to all valid states, with the weights (batch, time).
+        """
         if torch.compiler.is_exporting():
-            return self._native(inputs, lengths), None
-        states, _ = self.rnn(inputs)  # (batch, time, hidden)
-        return self.dropout(gather_steps(states, lengths[:, None] - 1).squeeze(1)), None
+            states, last = self._native(inputs, lengths)
+        else:
+            states, _ = self.rnn(inputs)  # (batch, time, hidden)
+            last = gather_steps(states, lengths[:, None] - 1).squeeze(1)
+        if self.pool is None:
+            return self.dropout(last), None
+        state, weights = self.pool(states, last, lengths)
+        return self.dropout(state), weights
 
-    def _native(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+    def _native(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the states (batch, time, hidden), 0 beyond a length, and the last of each row."""
         steps = lengths.to(torch.int32)
         sequence = inputs.transpose(0, 1)  # (time, batch, inputs): the only layout on CPU
         last = sequence
         for layer in range(self.rnn.num_layers):
             sequence, last = self._node(layer, sequence, steps)
-        return last
+        return sequence.transpose(0, 1), last
 
     def _node(self, layer: int, sequence: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         time, batch, _ = sequence.shape
