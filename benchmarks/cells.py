@@ -8,9 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from training.networks.cells import Kind, Reset, stack
+from training.networks.cells import stack
+from training.recipe import Cell, Reset
 
-CELLS: tuple[tuple[str, Kind, Reset], ...] = (
+CELLS: tuple[tuple[str, Cell, Reset], ...] = (
     ("LSTM", "lstm", "after"),
     ("GRU, reset after the product (torch)", "gru", "after"),
     ("GRU, reset before it", "gru", "before"),
@@ -39,7 +40,7 @@ def main(repeats: int) -> None:
     Console(width=110).print(table)
 
 
-def _step(kind: Kind, reset: Reset, batch: int, steps: int, hidden: int) -> float:
+def _step(kind: Cell, reset: Reset, batch: int, steps: int, hidden: int) -> float:
     torch.manual_seed(0)
     cell = stack(kind, reset, FEATURES, hidden, LAYERS, 0.0)
     sequences = torch.randn(batch, steps, FEATURES)

@@ -108,7 +108,7 @@ class _Bench:
                 ("Arrow", self._json, arrow_body(windows(MANY))),
                 ("binary", self._binary, binary_body(windows(MANY))),
             ):
-                spent = _median(lambda: _post(client, path, body), self._seconds)  # noqa: B023
+                spent = _median(lambda: post(client, path, body), self._seconds)  # noqa: B023
                 rate = MANY / spent
                 rows.append((name, f"{spent * 1000:.1f}", f"{rate:,.0f}", f"{rate / limit:.2f}"))
         return rows
@@ -164,7 +164,8 @@ def windows(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=(count, STEPS, FEATURES)).astype(np.float32)
 
 
-def _post(client: httpx.Client, path: str, body: Body) -> None:
+def post(client: httpx.Client, path: str, body: Body) -> None:
+    """Send a body; raise httpx.HTTPStatusError unless the answer is good."""
     client.post(path, content=body.content, headers=body.headers).raise_for_status()
 
 

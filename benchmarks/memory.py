@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.http import CALM, arrow_body, binary_body, json_body, windows
+from benchmarks.http import CALM, arrow_body, binary_body, json_body, post, windows
 from benchmarks.load import Body
 from benchmarks.models import published
 from examples.serving import serving
@@ -49,19 +49,15 @@ def _kept(models: Path, path: str, small: Body, body: Body) -> tuple[float, floa
         httpx.Client(base_url=service.url, timeout=60) as client,
     ):
         for _ in range(WARM):
-            _post(client, path, small)
+            post(client, path, small)
         before = _resident(service.pid)
-        _post(client, path, body)
+        post(client, path, body)
         time.sleep(2 * QUIET)  # until it has been quiet for long enough to trim
         after = _resident(service.pid)
         for _ in range(3):
-            _post(client, path, body)
+            post(client, path, body)
         time.sleep(2 * QUIET)
         return before, after - before, _resident(service.pid) - before
-
-
-def _post(client: httpx.Client, path: str, body: Body) -> None:
-    client.post(path, content=body.content, headers=body.headers).raise_for_status()
 
 
 def _resident(pid: int) -> float:

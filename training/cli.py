@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import click
 from rich.console import Console
@@ -12,7 +13,7 @@ from models.repository import Repository
 from training.errors import RecipeError, TrainingError
 from training.pipeline import Published
 from training.pipeline import train as run
-from training.recipe import Recipe
+from training.recipe import Cell, Recipe
 from training.report import accuracy_table
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -25,7 +26,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--target", multiple=True, help="Column to forecast; repeat for several.")
 @click.option("--freq", help="Distance between rows: 15min, 1h, 1d, 1w, 1mo, ...")
 @click.option("--horizon", type=click.IntRange(1), help="Steps to forecast.")
-@click.option("--network", type=click.Choice(["gru", "lstm", "rnn", "attention"]))
+@click.option("--network", type=click.Choice([*get_args(Cell), "attention"]))
 @click.option("--id", "series", help="Column that names the series, if there are several.")
 @click.option("--feature", multiple=True, help="Column known up to now; repeat for several.")
 @click.option("--known", multiple=True, help="Column known ahead too; repeat for several.")

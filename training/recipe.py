@@ -13,6 +13,10 @@ from training.errors import RecipeError
 
 MEDIAN = 0.5
 
+Cell = Literal["gru", "lstm", "rnn"]
+Reset = Literal["after", "before"]
+Score = Literal["dot", "general", "concat"]
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,9 +67,9 @@ class SplitRecipe(_Frozen):
 class NetworkRecipe(_Frozen):
     """The network and its size."""
 
-    kind: Literal["gru", "lstm", "rnn", "attention"] = "gru"
-    reset: Literal["after", "before"] = "after"  # of a GRU: r * (U h) as in torch, or U (r * h)
-    score: Literal["dot", "general", "concat"] | None = None  # attention over a cell's states
+    kind: Literal[Cell, "attention"] = "gru"
+    reset: Reset = "after"  # of a GRU: r * (U h) as in torch, or U (r * h)
+    score: Score | None = None  # attention over a cell's states
     hidden: Annotated[int, Field(ge=1)] = 32
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4  # attention only

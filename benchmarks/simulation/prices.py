@@ -13,9 +13,7 @@ MEASURED = Path(__file__).parent / "bench-lstm.json"
 
 def read(path: Path = MEASURED) -> CostGrid:
     """Return the measured costs of a file."""
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    rows = tuple(tuple(row) for row in kept["seconds_at"])
-    return CostGrid(tuple(kept["sizes"]), tuple(kept["steps"]), rows)
+    return CostGrid.of(json.loads(path.read_text(encoding="utf-8")))
 
 
 def capacity(costs: CostGrid, lengths: Sequence[int]) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.contract import ModelCard
-from service.engine.errors import InvalidSequence
+from service.engine.errors import InvalidSequence, unfit
 from service.engine.jobs import Array, Row
 
 
@@ -72,6 +72,4 @@ def _check_finite(values: Array, place: str, *, missing_values: bool) -> None:
         return
     step, feature = np.unravel_index(int(wrong.argmax()), values.shape)
     where = f"{place}[{step}]" if values.shape[1] == 1 else f"{place}[{step}][{feature}]"
-    if np.isnan(values[step, feature]):
-        raise InvalidSequence(where, "a missing value, which this model does not allow")
-    raise InvalidSequence(where, "a number out of the range of float32")
+    raise unfit(where, values[step, feature])

@@ -68,7 +68,9 @@ class Batcher:
     ) -> None:
         self._runner = runner
         self._costs = costs or Proportional()
-        self._scheduler = Scheduler(policy or BatchPolicy(), self._costs)
+        policy = policy or BatchPolicy()
+        self._enough = policy.max_batch_size
+        self._scheduler = Scheduler(policy, self._costs)
         self.slots = slots or Slots()
         self._threads = ThreadPoolExecutor(self.slots.total, thread_name_prefix="runner")
         self._running = self._running_bulk = 0  # batches in threads; those of large requests
@@ -76,7 +78,6 @@ class Batcher:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._dispatching = False  # whether a dispatch is already on the loop's agenda
-        self._enough = (policy or BatchPolicy()).max_batch_size
         self._seen = 0  # how many waited at the last look
         self._refusing = False
         self._idle: asyncio.Future[None] | None = None  # set while closing

@@ -1,9 +1,9 @@
 """What a batch costs, from a few measured points: arithmetic only, nothing is timed here."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 NEAR_BEST = 0.97  # a smaller batch that comes so close to the best rate is the better one
 # Seconds: a turn of the loop, the choice of the batch, the way there and back.  Seen on a loaded
@@ -64,6 +64,16 @@ class CostGrid:
             raise ValueError("The sizes and steps of a grid of costs must increase.")
         if not all(second > 0 for row in self.seconds_at for second in row):
             raise ValueError("Every time in a grid of costs must be positive.")
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """
+        Return the grid of a JSON document with ``sizes``, ``steps`` and ``seconds_at``.
+
+        Raises KeyError, TypeError or ValueError where it is not one.
+        """
+        rows = tuple(tuple(map(float, row)) for row in kept["seconds_at"])
+        return cls(tuple(kept["sizes"]), tuple(kept["steps"]), rows)
 
     def seconds(self, size: int, steps: int) -> float:
         """Return the seconds of one run; never less than a tenth of the points around."""

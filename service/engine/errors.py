@@ -14,6 +14,8 @@ Everything that can go wrong inside the engine.
 These classes know nothing about HTTP; ``service.http.errors`` maps them to statuses.
 """
 
+import math
+
 
 class EngineError(Exception):
     """Base class of every error a caller of the engine can meet."""
@@ -41,6 +43,13 @@ class InvalidSequence(EngineError):
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: {problem}")
         self.place = place
+
+
+def unfit(place: str, value: float) -> InvalidSequence:
+    """Return what is wrong with a value that is not finite, where its card does not allow it."""
+    if math.isnan(value):
+        return InvalidSequence(place, "a missing value, which this model does not allow")
+    return InvalidSequence(place, "a number out of the range of float32")
 
 
 class Overloaded(EngineError):

@@ -146,9 +146,7 @@ def _machine() -> str:
 
 def _read(path: Path) -> CostGrid | None:
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(tuple(map(float, row)) for row in kept["seconds_at"])
-        return CostGrid(tuple(kept["sizes"]), tuple(kept["steps"]), rows)
+        return CostGrid.of(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as exc:

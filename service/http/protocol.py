@@ -42,7 +42,9 @@ class Protocol(HttpToolsProtocol):
             return None
         if head is None or not head.says(self.url, self.headers):
             head = self._head = express.head(self.url, self.headers)
-        model = None if head is None else express.engine.serving(head.name, head.version)
-        if head is None or model is None:
+        if head is None:
+            return None
+        model = express.engine.serving(head.name, head.version)
+        if model is None:
             return None
         return Exchange(express, self, head, model, keep_alive=parser.should_keep_alive())

@@ -1,13 +1,10 @@
 """The recurrent cells torch does not have, with the parameters of those that it has."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-Kind = Literal["lstm", "gru", "rnn"]
-Reset = Literal["after", "before"]
+from training.recipe import Cell, Reset
 
 
 class ResetBeforeGRU(nn.GRU):
@@ -48,7 +45,7 @@ class ResetBeforeGRU(nn.GRU):
 
 
 def stack(  # noqa: PLR0913, PLR0917  a size each
-    kind: Kind, reset: Reset, inputs: int, hidden: int, layers: int, dropout: float
+    kind: Cell, reset: Reset, inputs: int, hidden: int, layers: int, dropout: float
 ) -> nn.LSTM | nn.GRU | nn.RNN:
     """Return layers of one cell, batch first; ``reset`` is the GRU's."""
     between = dropout if layers > 1 else 0.0  # torch warns of a dropout that never acts

@@ -7,10 +7,12 @@ gates i, f, c', o (LSTM) and r, z, n (GRU) one below the other.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from training.recipe import Reset
 
 Float = NDArray[np.float64]
 
@@ -40,7 +42,7 @@ def lstm(sequence: Float, weights: Weights) -> Float:
     return np.array(states)
 
 
-def gru(sequence: Float, weights: Weights, reset: Literal["after", "before"] = "after") -> Float:
+def gru(sequence: Float, weights: Weights, reset: Reset = "after") -> Float:
     """
     Return the states h (time, hidden) of a GRU.
 

@@ -1,13 +1,10 @@
 """Attention over the states of a recurrent network: the last one asks, all valid ones answer."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from training.networks.normalise import valid_steps
-
-Score = Literal["dot", "general", "concat"]
+from training.recipe import Score
 
 
 class AttentionPool(nn.Module):

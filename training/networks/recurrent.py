@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.networks.cells import Kind, Reset, stack
+from training.networks.cells import stack
 from training.networks.normalise import gather_steps
-from training.networks.pooling import AttentionPool, Score
+from training.networks.pooling import AttentionPool
+from training.recipe import Cell, Reset, Score
 
 # Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
@@ -32,7 +33,7 @@ class Recurrent(nn.Module):
 
     def __init__(  # noqa: PLR0913, PLR0917  a size each
         self,
-        kind: Kind,
+        kind: Cell,
         inputs: int,
         hidden: int,
         layers: int,

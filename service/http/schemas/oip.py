@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
-from service.engine.errors import InvalidSequence
+from service.engine.errors import unfit
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.schemas.reply import Reply
@@ -214,6 +214,4 @@ def _check_finite(sequences: Array, steps: list[int] | None, *, missing_values: 
         return
     index = int(wrong.argmax())
     place = f"{SEQUENCES}{subscript(index, sequences.shape)}"
-    if np.isnan(sequences.flat[index]):
-        raise InvalidSequence(place, "a missing value, which this model does not allow")
-    raise InvalidSequence(place, "a number out of the range of float32")
+    raise unfit(place, float(sequences.flat[index]))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.contract import ModelCard
 from models.frequency import Frequency
-from service.engine.errors import InvalidSequence
+from service.engine.errors import InvalidSequence, unfit
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrow import MEDIA_TYPE, times
@@ -143,10 +143,7 @@ def _check_values(values: Array, series: SeriesIndex, card: ModelCard) -> None:
     wrong = np.isinf(values) if card.missing_values else ~finite
     if wrong.any():
         row, feature = divmod(int(wrong.argmax()), values.shape[1])
-        place = series.place_of(row, card.features[feature])
-        if np.isnan(values[row, feature]):
-            raise InvalidSequence(place, "a missing value, which this model does not allow")
-        raise InvalidSequence(place, "a number out of the range of float32")
+        raise unfit(series.place_of(row, card.features[feature]), values[row, feature])
     missing = np.isnan(values[:, : len(card.targets)]).all(axis=1)
     empty = np.logical_and.reduceat(missing, series.bounds[:-1])
     if empty.any():
