@@ -75,6 +75,9 @@ class NetworkRecipe(_Frozen):
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     normalisation: Literal["auto", "last", "reversible"] = "auto"  # reversible for many series
+    channels: Literal["joint", "independent"] = "joint"  # independent: one row for each target
+    segment: Annotated[int, Field(ge=2)] | None = None  # steps read as one
+    linear: Literal["learnt", "solved"] = "learnt"  # solved: in closed form, before training
     linear_steps: Annotated[int, Field(ge=0)] = 0  # last steps of the linear skip (LSTNet); 0: none
 
     @model_validator(mode="after")
@@ -85,6 +88,8 @@ class NetworkRecipe(_Frozen):
             raise ValueError("only a gru has a reset gate")
         if self.kind == "attention" and self.score is not None:
             raise ValueError("score is for attention over the states of gru, lstm or rnn")
+        if self.linear == "solved" and not self.linear_steps:
+            raise ValueError("linear = solved needs linear_steps, the steps it maps")
         return self
 
 

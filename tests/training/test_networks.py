@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.training.test_parity import words_of
 from training.networks import build
 from training.networks.forecaster import Forecaster
-from training.networks.heads import QuantileHead, pinball, positive
+from training.networks.heads import DirectHead, Quantiles, pinball, positive
 from training.networks.normalise import Normaliser, Scaling
 from training.recipe import Recipe
 
@@ -64,10 +64,12 @@ def rows(net: Forecaster, batch: int = 3, time: int = 12) -> torch.Tensor:
 )
 def test_quantiles_never_cross_for_any_weights(seed, size, levels, known):
     torch.manual_seed(seed)
-    head = QuantileHead(8, horizon=3, targets=2, quantiles=levels, known=known)
+    head = DirectHead(8, horizon=3, outputs=2 * len(levels), known=known)
+    quantiles = Quantiles(levels, targets=2)
+    torch.nn.init.uniform_(quantiles.stretch, 0, size)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=size)
-    answer = head(torch.randn(5, 8), torch.randn(5, 3, known) if known else None)
+    answer = quantiles(head(torch.randn(5, 8), torch.randn(5, 3, known) if known else None))
     assert answer.shape == (5, 3, 2, len(levels))
     assert (answer.diff(dim=-1) >= 0).all()
 

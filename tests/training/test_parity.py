@@ -36,6 +36,8 @@ networks = st.fixed_dictionaries(
         "layers": st.integers(1, 3),
         "normalisation": st.sampled_from(["last", "reversible"]),
         "linear_steps": st.sampled_from([0, 5]),
+        "channels": st.sampled_from(["joint", "independent"]),
+        "segment": st.sampled_from([None, 2, 5]),
     }
 )
 shapes = st.fixed_dictionaries(

@@ -3,10 +3,13 @@
 from typing import Literal
 
 from training.networks.attention import SelfAttention
+from training.networks.channels import IndependentChannels
 from training.networks.forecaster import Forecaster
-from training.networks.heads import QuantileHead
+from training.networks.heads import DirectHead
 from training.networks.normalise import Normaliser, Scaling
 from training.networks.recurrent import Recurrent
+from training.networks.segments import Segments
+from training.networks.skip import LinearSkip
 from training.recipe import NetworkRecipe, Recipe
 
 __all__ = ["Forecaster", "Scaling", "build"]
@@ -22,12 +25,23 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     normaliser = Normaliser(
         scaling, targets, known, kind=kind, missing=missing, stops=_stops(network)
     )
+    channels, width = None, normaliser.channels
+    if network.channels == "independent":
+        channels = IndependentChannels(targets, len(scaling.mean), missing=missing)
+        width = channels.width
+    segments = None
+    if network.segment is not None:
+        segments = Segments(width, network.segment, network.hidden)
+        width = network.hidden
+    outputs = len(recipe.quantiles) * (1 if channels else targets)
     return Forecaster(
         normaliser,
-        _reader(network, normaliser.channels),
-        QuantileHead(network.hidden, recipe.horizon, targets, recipe.quantiles, known),
+        _reader(network, width),
+        DirectHead(network.hidden, recipe.horizon, outputs, known),
         quantiles=recipe.quantiles,
-        linear_steps=network.linear_steps,
+        channels=channels,
+        segments=segments,
+        skip=LinearSkip(network.linear_steps, recipe.horizon) if network.linear_steps else None,
     )
 
 
@@ -40,4 +54,5 @@ def _reader(network: NetworkRecipe, channels: int) -> Recurrent | SelfAttention:
 
 def _stops(network: NetworkRecipe) -> bool:
     """Whether the reader itself looks at no step beyond a row's length."""
-    return network.kind != "attention" and network.score is None
+    own = network.kind != "attention" and network.score is None
+    return own or network.segment is not None

@@ -6,31 +6,44 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.attention import SelfAttention
-from training.networks.heads import QuantileHead, pinball
-from training.networks.normalise import Normalised, Normaliser, gather_steps
+from training.networks.channels import IndependentChannels
+from training.networks.heads import DirectHead, Quantiles, pinball
+from training.networks.normalise import Normalised, Normaliser
 from training.networks.recurrent import Recurrent
+from training.networks.segments import Segments
+from training.networks.skip import LinearSkip
 
 
 class Forecaster(nn.Module):
-    """Normalise, read, answer every step and quantile at once, and undo the normalisation."""
+    """
+    Normalise, read, answer every step and quantile at once, and undo the normalisation.
+
+    The parts that are None are left out: ``channels`` gives each target a row of its own,
+    ``segments`` makes one step of several, ``skip`` adds a linear map of the last steps.
+    """
 
     levels: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  a part each
         self,
         normaliser: Normaliser,
         reader: Recurrent | SelfAttention,
-        head: QuantileHead,
+        head: DirectHead,
         *,
         quantiles: Sequence[float],
-        linear_steps: int = 0,
+        channels: IndependentChannels | None = None,
+        segments: Segments | None = None,
+        skip: LinearSkip | None = None,
     ) -> None:
         super().__init__()
         self.normaliser = normaliser
+        self.channels = channels
+        self.segments = segments
         self.reader = reader
         self.head = head
+        self.quantiles = Quantiles(quantiles, normaliser.targets)
+        self.skip = skip
         self.register_buffer("levels", torch.tensor(quantiles, dtype=torch.float32))
-        self.skip = _LinearSkip(linear_steps, head.shape[0]) if linear_steps else None
 
     @property
     def attends(self) -> bool:
@@ -76,27 +89,29 @@ class Forecaster(nn.Module):
     ) -> tuple[Tensor, Normalised, Tensor | None]:
         """Answer in the units the network sees."""
         batch: Normalised = self.normaliser(sequences, lengths)
-        state, attention = self.reader(batch.inputs, lengths)
         ahead = self.normaliser.standardise_future(future) if future is not None else None
-        normalised: Tensor = self.head(state, ahead)
+        raw, attention = self._read(batch.inputs, lengths, ahead)
+        answer: Tensor = self.quantiles(raw)
         if self.skip is not None:
-            normalised = normalised + self.skip(batch.targets, lengths)[..., None]
-        return normalised, batch, attention
+            answer = answer + self.skip(batch.targets, lengths)[..., None]
+        return answer, batch, attention
 
-
-class _LinearSkip(nn.Module):
-    """One linear map for all targets, from the last steps to the horizon (LSTNet, 2018)."""
-
-    def __init__(self, steps: int, horizon: int) -> None:
-        super().__init__()
-        self.map = nn.Linear(steps, horizon, bias=False)
-        nn.init.zeros_(self.map.weight)  # at first, only the network speaks
-
-    def forward(self, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Take (batch, time, targets) to (batch, horizon, targets); before the start, zeros."""
-        count = self.map.in_features
-        steps = lengths[:, None] - count + torch.arange(count, device=lengths.device)
-        recent = gather_steps(targets, steps.clamp(min=0))  # (batch, steps, targets)
-        recent = torch.where((steps >= 0)[..., None], recent, 0.0)
-        answer: Tensor = self.map(recent.transpose(1, 2)).transpose(1, 2)
-        return answer
+    def _read(
+        self, inputs: Tensor, lengths: Tensor, ahead: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the head puts out, (batch, horizon, outputs), and the attention."""
+        time = inputs.shape[1]
+        if self.channels is not None:
+            inputs, lengths = self.channels(inputs, lengths)
+            ahead = None if ahead is None else self.channels.repeat(ahead)
+        steps = lengths
+        if self.segments is not None:
+            inputs, lengths = self.segments(inputs, steps)
+        state, attention = self.reader(inputs, lengths)
+        raw: Tensor = self.head(state, ahead)
+        if attention is not None and self.segments is not None:
+            attention = self.segments.spread(attention, steps, time)
+        if self.channels is not None:
+            raw = self.channels.join(raw)
+            attention = None if attention is None else self.channels.mean(attention)
+        return raw, attention

@@ -9,48 +9,62 @@ from torch.nn import functional
 _WIDTH = 16  # of a step's own state, where covariates known ahead join it
 
 
-class QuantileHead(nn.Module):
-    """
-    Direct multi-step quantiles that never cross.
+class DirectHead(nn.Module):
+    """All steps at once from one state; known covariates join each step's own."""
 
-    The median is free; each level beyond it adds a positive gap.  The gap uses no exp and no
-    log: runtimes compute those differently in a vector and in what is left over of one, which
-    would let the batch size show in the last bit.
-    """
-
-    def __init__(
-        self, hidden: int, horizon: int, targets: int, quantiles: Sequence[float], known: int
-    ) -> None:
+    def __init__(self, hidden: int, horizon: int, outputs: int, known: int) -> None:
         super().__init__()
-        self.shape = (horizon, targets, len(quantiles))
-        self.median = min(range(len(quantiles)), key=lambda level: abs(quantiles[level] - 0.5))
-        per_step = targets * len(quantiles)
+        self.shape = (horizon, outputs)
         if known:
             self.steps = nn.Linear(hidden, horizon * _WIDTH)
             self.mix = nn.Linear(_WIDTH + known, 2 * _WIDTH)
-            self.out = nn.Linear(2 * _WIDTH, per_step)
+            self.out = nn.Linear(2 * _WIDTH, outputs)
         else:
-            self.out = nn.Linear(hidden, horizon * per_step)
+            self.out = nn.Linear(hidden, horizon * outputs)
 
     def forward(self, state: Tensor, future: Tensor | None) -> Tensor:
         """
-        Return normalised (batch, horizon, targets, quantiles), levels increasing.
+        Return (batch, horizon, outputs).
 
         ``state`` is (batch, hidden); ``future`` is (batch, horizon, known), standardised, and
         None exactly where the head was built without known covariates.
         """
         if future is None:
-            raw = self.out(state)
-        else:
-            steps = self.steps(state).unflatten(1, (self.shape[0], _WIDTH))
-            raw = self.out(functional.relu(self.mix(torch.cat([steps, future], dim=-1))))
-        return self._order(raw.reshape(-1, *self.shape))
+            flat: Tensor = self.out(state)
+            return flat.reshape(-1, *self.shape)
+        steps = self.steps(state).reshape(-1, self.shape[0], _WIDTH)
+        mixed: Tensor = self.out(functional.relu(self.mix(torch.cat([steps, future], dim=-1))))
+        return mixed
 
-    def _order(self, raw: Tensor) -> Tensor:
+
+class Quantiles(nn.Module):
+    """
+    Make quantiles that never cross of what a head puts out.
+
+    The median is free; each level beyond it adds a positive gap.  The gap uses no exp and no
+    log: runtimes compute those differently in a vector and in what is left over of one, which
+    would let the batch size show in the last bit.  ``stretch`` widens or narrows each gap: 1
+    until the intervals are calibrated.
+    """
+
+    stretch: Tensor
+
+    def __init__(self, quantiles: Sequence[float], targets: int) -> None:
+        super().__init__()
+        self.shape = (targets, len(quantiles))
+        self.median = min(range(len(quantiles)), key=lambda level: abs(quantiles[level] - 0.5))
+        self.register_buffer("stretch", torch.ones(self.shape))
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return (batch, horizon, targets, quantiles), increasing, of (batch, horizon, outputs)."""
+        raw = raw.reshape(*raw.shape[:2], *self.shape)
         middle = raw[..., self.median : self.median + 1]
-        below = positive(raw[..., : self.median].flip(-1)).cumsum(-1).flip(-1)
-        above = positive(raw[..., self.median + 1 :]).cumsum(-1)
+        below = self._gaps(raw, slice(self.median)).flip(-1).cumsum(-1).flip(-1)
+        above = self._gaps(raw, slice(self.median + 1, None)).cumsum(-1)
         return torch.cat([middle - below, middle, middle + above], dim=-1)
+
+    def _gaps(self, raw: Tensor, levels: slice) -> Tensor:
+        return positive(raw[..., levels]) * self.stretch[:, levels]
 
 
 def positive(x: Tensor) -> Tensor:

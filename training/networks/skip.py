@@ -1,0 +1,35 @@
+"""The linear way around a network: from the last steps straight to the horizon."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.networks.normalise import gather_steps
+
+
+class LinearSkip(nn.Module):
+    """One linear map for all targets, from the last steps to the horizon (LSTNet, 2018)."""
+
+    def __init__(self, steps: int, horizon: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(steps, horizon, bias=False)
+        nn.init.zeros_(self.map.weight)  # at first, only the network speaks
+
+    def forward(self, targets: Tensor, lengths: Tensor) -> Tensor:
+        """Take (batch, time, targets) to (batch, horizon, targets); before the start, zeros."""
+        answer: Tensor = self.map(self.recent(targets, lengths)).transpose(1, 2)
+        return answer
+
+    def recent(self, targets: Tensor, lengths: Tensor) -> Tensor:
+        """Return the last steps (batch, targets, steps) of each row; before its start, zeros."""
+        count = self.map.in_features
+        steps = lengths[:, None] - count + torch.arange(count, device=lengths.device)
+        recent = gather_steps(targets, steps.clamp(min=0))  # (batch, steps, targets)
+        return torch.where((steps >= 0)[..., None], recent, 0.0).transpose(1, 2)
+
+    def fix(self, weights: NDArray[np.float64]) -> None:
+        """Take the weights (steps, horizon) and keep them: training goes around them."""
+        with torch.no_grad():
+            self.map.weight.copy_(torch.from_numpy(weights.T))
+        self.map.weight.requires_grad_(False)  # noqa: FBT003  torch has no name for it
