@@ -2,7 +2,7 @@
 The contract between training and serving: a card inside the ONNX file.
 
 Training writes it, serving reads it, and neither imports the other.  This module needs
-pydantic and nothing else: no torch, no onnx, no onnxruntime.
+pydantic and numpy, nothing else: no torch, no onnx, no onnxruntime.
 """
 
 import json
@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from models.calendar import Cycle, cycle_columns
+from models.covariates import Categories, static_columns
 from models.frequency import Frequency
 
 METADATA_KEY = "model_card"
@@ -120,6 +122,8 @@ class ModelCard(_Frozen):
     features: Annotated[tuple[str, ...], Field(min_length=1)]  # columns of ``sequences``
     targets: Annotated[tuple[str, ...], Field(min_length=1)]  # the first columns of ``features``
     known: tuple[str, ...] = ()  # columns of ``future``; the last columns of ``features``
+    calendar: tuple[Cycle, ...] = ()  # made from times: the last columns of ``known``, two each
+    static: Mapping[str, Categories] = Field(default_factory=dict)  # the columns before ``known``
     horizon: Annotated[int, Field(ge=1)]
     quantiles: Annotated[tuple[float, ...], Field(min_length=1)]
     frequency: Annotated[str, AfterValidator(_frequency)]
@@ -139,6 +143,7 @@ class ModelCard(_Frozen):
             raise ValueError("the first features must be the targets")
         if self.known and self.features[-len(self.known) :] != self.known:
             raise ValueError("the last features must be the known covariates")
+        self._check_made()
         if len(self.targets) + len(self.known) > len(self.features):
             raise ValueError("a target cannot be known ahead")
         if len(set(self.features)) != len(self.features):
@@ -150,6 +155,26 @@ class ModelCard(_Frozen):
         if self.min_length > self.max_length:
             raise ValueError("min_length must not exceed max_length")
         return self
+
+    def _check_made(self) -> None:
+        """Refuse columns of the calendar, or static ones, that are not where they belong."""
+        cycles, static = cycle_columns(self.calendar), static_columns(self.static)
+        if cycles and self.known[-len(cycles) :] != cycles:
+            raise ValueError("the last known covariates must be those of the calendar")
+        before = self.features[: len(self.features) - len(self.known)]
+        if static and before[len(self.targets) :][-len(static) :] != static:
+            raise ValueError("the features before the known covariates must be the static ones")
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The features that a caller gives step by step: all but static and calendar."""
+        past = len(self.features) - len(self.known) - len(static_columns(self.static))
+        return self.features[:past] + self.given_known
+
+    @property
+    def given_known(self) -> tuple[str, ...]:
+        """The covariates that a caller gives ahead: all known ones but the calendar's."""
+        return self.known[: len(self.known) - len(cycle_columns(self.calendar))]
 
     @property
     def answer_shape(self) -> tuple[int, int, int]:

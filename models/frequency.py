@@ -5,6 +5,9 @@ import re
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 
+import numpy as np
+from numpy.typing import NDArray
+
 _PATTERN = re.compile(r"^([1-9][0-9]{0,5})?(s|min|h|d|w|me|mo|q|y)$", re.ASCII)
 _FIXED = {
     "s": timedelta(seconds=1),
@@ -58,6 +61,22 @@ class Frequency:
         last = calendar.monthrange(year, month)[1]
         day = last if self.unit == "me" else min(start.day, last)
         return start.replace(year=year, month=month, day=day)
+
+    def times(self, start: datetime, count: int) -> NDArray[np.datetime64]:
+        """Return in UTC, (count,) microseconds, what ``step`` gives for 0, 1, ...; it may raise."""
+        self.step(start, count - 1)
+        local = np.datetime64(start.replace(tzinfo=None), "us")
+        steps = np.arange(count)
+        if self.unit in _FIXED:
+            times = local + steps * np.timedelta64(_FIXED[self.unit] * self.count, "us")
+        else:
+            day = local.astype("datetime64[D]")
+            months = day.astype("datetime64[M]") + steps * (_MONTHS[self.unit] * self.count)
+            first = months.astype("datetime64[D]")
+            last = (months + 1).astype("datetime64[D]") - 1
+            same = np.minimum(first + np.timedelta64(start.day - 1, "D"), last)
+            times = (last if self.unit == "me" else same) + (local - day)
+        return times - np.timedelta64(start.utcoffset() or timedelta(0), "us")
 
     @property
     def season(self) -> int:

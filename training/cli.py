@@ -9,6 +9,7 @@ from typing import get_args
 import click
 from rich.console import Console
 
+from models.calendar import Cycle
 from models.repository import Repository
 from training.errors import RecipeError, TrainingError
 from training.pipeline import Published
@@ -30,6 +31,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--id", "series", help="Column that names the series, if there are several.")
 @click.option("--feature", multiple=True, help="Column known up to now; repeat for several.")
 @click.option("--known", multiple=True, help="Column known ahead too; repeat for several.")
+@click.option(
+    "--calendar",
+    multiple=True,
+    type=click.Choice(get_args(Cycle)),
+    help="Cycle of the calendar to make of the times, known ahead; repeat for several.",
+)
+@click.option("--static", multiple=True, help="Column with one value a series; repeat for several.")
 @click.option("--fill", type=click.Choice(["missing", "previous", "linear"]), help="Fill gaps.")
 @click.option("--window", type=click.IntRange(1), help="Longest history the model reads, in steps.")
 @click.option("--epochs", type=click.IntRange(1), help="At most so many passes over the data.")
@@ -96,6 +104,8 @@ def _from_options(options: dict[str, object]) -> Recipe:
             id=options["series"],
             features=options["feature"],
             known=options["known"],
+            calendar=options["calendar"],
+            static=options["static"],
             frequency=options["freq"],
             fill=options["fill"],
         ),

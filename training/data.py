@@ -1,15 +1,19 @@
 """From a long table to regular series of numbers; cuts no windows and scales nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.calendar import cycle_features
+from models.covariates import Categories, encode_static, join, static_columns
 from training.errors import DataError
 from training.grid import regular
 from training.recipe import DataRecipe
 from training.sources import ROW, Frame, read
+from training.static import kinds_of, static_values
 
 ID, TIME = "__id__", "__time__"
 _ZONED = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z")
@@ -35,6 +39,7 @@ class Table:
     series: tuple[Series, ...]
     columns: tuple[str, ...]
     missing: bool  # whether a value is NaN
+    static: Mapping[str, Categories] = field(default_factory=dict)
 
 
 def read_table(recipe: DataRecipe) -> Table:
@@ -46,10 +51,11 @@ def read_table(recipe: DataRecipe) -> Table:
     """
     frame = read(recipe.source)
     named = (recipe.id,) if recipe.id else ()
-    frame.require((recipe.time, *named, *recipe.columns))
+    frame.require((recipe.time, *named, *recipe.static, *recipe.columns))
     rows = _typed(frame, recipe)
+    static = kinds_of(rows, ID, frame.source, recipe)
     series = tuple(
-        _series(str(name), part, frame.source, recipe)
+        _series(str(name), part, frame.source, recipe, static)
         for (name,), part in rows.group_by(ID, maintain_order=True)
     )
     if not series:
@@ -57,7 +63,8 @@ def read_table(recipe: DataRecipe) -> Table:
     for number, column in enumerate(recipe.targets):
         _refuse_constant(series, number, column, frame.source)
     missing = any(bool(np.isnan(one.values).any()) for one in series)
-    return Table(frame.source, frame.sha256, len(rows), series, recipe.columns, missing)
+    columns = *recipe.targets, *recipe.features, *static_columns(static), *recipe.ahead
+    return Table(frame.source, frame.sha256, len(rows), series, columns, missing, static)
 
 
 def _typed(frame: Frame, recipe: DataRecipe) -> pl.DataFrame:
@@ -68,6 +75,7 @@ def _typed(frame: Frame, recipe: DataRecipe) -> pl.DataFrame:
         identity.alias(ID),
         _times(frame, recipe.time).alias(TIME),
         *(_numbers(frame, column) for column in recipe.columns),
+        *(static_values(_texts(frame.rows[c]), frame, c) for c in recipe.static),
     )
     blank = pl.col(ID).is_null() | (pl.col(ID).str.strip_chars() == "")
     if recipe.id and (without := rows.filter(blank)).height:
@@ -153,12 +161,20 @@ def _numbers(frame: Frame, column: str) -> pl.Series:
     return numbers.set(empty, None).cast(pl.Float32).alias(column)
 
 
-def _series(name: str, rows: pl.DataFrame, source: str, recipe: DataRecipe) -> Series:
+def _series(
+    name: str,
+    rows: pl.DataFrame,
+    source: str,
+    recipe: DataRecipe,
+    static: Mapping[str, Categories],
+) -> Series:
     values = np.stack([rows[column].to_numpy() for column in recipe.columns], axis=1)
     times, values = regular(
         rows[TIME].to_numpy(), values.astype(np.float32), rows[ROW].to_numpy(), source, recipe
     )
-    return Series(name, times, values)
+    constant = encode_static(static, {column: rows[column][0] for column in static})
+    cycles = cycle_features(times, recipe.calendar)
+    return Series(name, times, join(values, len(recipe.known), constant, cycles))
 
 
 def _refuse_constant(series: tuple[Series, ...], number: int, column: str, source: str) -> None:

@@ -153,7 +153,7 @@ class Module(lightning.LightningModule):
         self.batches = batches
         self.recipe = recipe.fit
         self.identity = identity(recipe)
-        self.known = bool(recipe.data.known)
+        self.known = bool(recipe.data.ahead)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[RECIPE] = self.identity

@@ -141,9 +141,11 @@ def _card(
     return ModelCard(
         name=recipe.name,
         description=recipe.description,
-        features=recipe.data.columns,
+        features=table.columns,
         targets=recipe.data.targets,
-        known=recipe.data.known,
+        known=recipe.data.ahead,
+        calendar=recipe.data.calendar,
+        static=table.static,
         horizon=recipe.horizon,
         quantiles=recipe.quantiles,
         frequency=recipe.data.frequency,

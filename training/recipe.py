@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.calendar import Cycle, cycle_columns, stands_still
 from models.contract import NAME_PATTERN
 from models.frequency import Frequency
 from training.errors import RecipeError
@@ -47,14 +48,30 @@ class DataRecipe(_Frozen):
     id: str | None = None
     features: tuple[str, ...] = ()  # past covariates
     known: tuple[str, ...] = ()  # covariates known ahead
+    calendar: tuple[Cycle, ...] = ()  # known covariates made from the times
+    static: tuple[str, ...] = ()  # columns that have one value in each series
     frequency: Annotated[str, AfterValidator(_frequency)]
     fill: Literal["none", "missing", "previous", "linear"] = "none"  # what to do about gaps
     units: dict[str, str] = Field(default_factory=dict)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The model's features in order: targets, past covariates, known covariates."""
+        """What is read at every step, in order: targets, past covariates, known covariates."""
         return self.targets + self.features + self.known
+
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """All that is known ahead: the columns read, then those of the calendar."""
+        return self.known + cycle_columns(self.calendar)
+
+    @model_validator(mode="after")
+    def _made(self) -> Self:
+        if self.static and self.id is None:
+            raise ValueError("static columns tell series apart; name the series' column with id")
+        for cycle in self.calendar:
+            if stands_still(cycle, Frequency.parse(self.frequency)):
+                raise ValueError(f"calendar: {cycle} is the same at every step of {self.frequency}")
+        return self
 
 
 class SplitRecipe(_Frozen):
@@ -143,9 +160,11 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        columns = self.data.columns
+        columns = self.data.targets + self.data.features + self.data.static + self.data.ahead
         if len(set(columns)) != len(columns):
-            raise ValueError("a column is named twice among targets, features and known")
+            raise ValueError(
+                "a column is named twice among targets, features, known, calendar and static"
+            )
         if unknown := set(self.data.units) - set(self.data.targets):
             raise ValueError(f"units names no target with {', '.join(sorted(unknown))}")
         if sorted(set(self.quantiles)) != list(self.quantiles) or MEDIAN not in self.quantiles:

@@ -125,7 +125,7 @@ def split(table: Table, recipe: Recipe) -> Split:
             recipe.lengths[1],
             recipe.horizon,
             len(recipe.data.targets),
-            len(recipe.data.known),
+            len(recipe.data.ahead),
         )
     borders = {
         name: _utc(clock[clock < cut].max())
@@ -184,7 +184,7 @@ def _observed(
     every known covariate is there throughout.
     """
     absent = np.isnan(values)
-    blank = absent[:, values.shape[1] - len(recipe.data.known) :].any(1, keepdims=True)
+    blank = absent[:, values.shape[1] - len(recipe.data.ahead) :].any(1, keepdims=True)
     there = np.concatenate([~absent[:, : len(recipe.data.targets)], blank], axis=1)
     totals = np.concatenate([np.zeros((1, there.shape[1]), int), np.cumsum(there, axis=0)])
     ahead = totals[origins + 1 + recipe.horizon] - totals[origins + 1]

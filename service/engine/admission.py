@@ -14,8 +14,8 @@ def check_rows(rows: Sequence[Row], card: ModelCard) -> None:
     if len(rows) > 1 and _all_plain(rows, card):
         return
     for index, row in enumerate(rows):
-        _check_sequence(row.sequence, card, f"sequences[{index}].values")
-        _check_future(row.future, card, f"sequences[{index}].future")
+        check_sequence(row.sequence, card, f"sequences[{index}].values", card.features)
+        check_future(row.future, card, f"sequences[{index}].future", card.known)
 
 
 def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
@@ -30,11 +30,12 @@ def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
     return bool(np.isfinite(np.concatenate([row.sequence for row in rows])).all())
 
 
-def _check_sequence(sequence: Array, card: ModelCard, place: str) -> None:
-    features = len(card.features)
+def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[str, ...]) -> None:
+    """Raise InvalidSequence unless (time, columns) has a length and values that the card allows."""
+    features = len(columns)
     if sequence.ndim != 2 or sequence.shape[1] != features:  # noqa: PLR2004  (time, features)
         got = sequence.shape[1] if sequence.ndim == 2 else 1  # noqa: PLR2004
-        names = ", ".join(card.features)
+        names = ", ".join(columns)
         raise InvalidSequence(
             place, f"expected {features} features a step ({names:.200}), got {got}"
         )
@@ -48,16 +49,19 @@ def _check_sequence(sequence: Array, card: ModelCard, place: str) -> None:
         raise InvalidSequence(place, "every value is missing, which leaves nothing to go on from")
 
 
-def _check_future(future: Array | None, card: ModelCard, place: str) -> None:
-    shape = card.horizon, len(card.known)
+def check_future(
+    future: Array | None, card: ModelCard, place: str, columns: tuple[str, ...]
+) -> None:
+    """Raise InvalidSequence unless it is (horizon, columns), or None where there are no columns."""
+    shape = card.horizon, len(columns)
     if future is None:
-        if card.known:
-            names = ", ".join(card.known)
+        if columns:
+            names = ", ".join(columns)
             raise InvalidSequence(
                 place, f"expected {shape[0]} steps of the known covariates ({names:.200}), got none"
             )
         return
-    if not card.known:
+    if not columns:
         raise InvalidSequence(place, "this model knows no covariates ahead")
     if future.shape != shape:
         raise InvalidSequence(place, f"expected shape {shape}, got {future.shape}")

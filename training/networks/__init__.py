@@ -18,7 +18,7 @@ __all__ = ["Forecaster", "Scaling", "build"]
 def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecaster:
     """Build the untrained network of a recipe; ``missing`` where the data has gaps as NaN."""
     network, data = recipe.network, recipe.data
-    targets, known = len(data.targets), len(data.known)
+    targets, known = len(data.targets), len(data.ahead)
     kind: Literal["last", "reversible"] = (
         "reversible" if network.normalisation == "reversible" else "last"
     )

@@ -13,7 +13,7 @@ def example_request(card: ModelCard) -> dict[str, Any]:
 
 
 def _sequence(card: ModelCard, length: int, number: int) -> dict[str, Any]:
-    width = len(card.features)
+    width = len(card.given)
     rows = [
         [round(10 + number + (step % 7) / 2 + column, 2) for column in range(width)]
         for step in range(length)
@@ -21,6 +21,10 @@ def _sequence(card: ModelCard, length: int, number: int) -> dict[str, Any]:
     item: dict[str, Any] = {"id": f"series-{number}", "values": rows}
     if width == 1:
         item["values"] = [row[0] for row in rows]
-    if card.known:
-        item["future"] = [[0.0] * len(card.known)] * card.horizon
+    if card.calendar:
+        item["start"] = "2026-01-01T00:00:00Z"
+    if card.given_known:
+        item["future"] = [[0.0] * len(card.given_known)] * card.horizon
+    if card.static:
+        item["static"] = {name: known[0] if known else 1.0 for name, known in card.static.items()}
     return item

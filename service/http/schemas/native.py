@@ -15,6 +15,7 @@ from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.schemas import plain
 from service.http.schemas.arrays import to_matrix
+from service.http.schemas.covariates import complete
 from service.http.schemas.plain import Asked, Series
 from service.http.schemas.reply import Reply
 
@@ -29,12 +30,22 @@ class _Wire(BaseModel):
 class SequenceIn(_Wire):
     """One series up to now: (time,) numbers for one feature, or (time, features)."""
 
-    values: Numbers = Field(description="null is a missing value, where the card allows it")
+    values: Numbers = Field(
+        description="without the columns of static and calendar, which are added here; "
+        "null is a missing value, where the card allows it"
+    )
     id: Annotated[str, Field(max_length=256)] | None = None
     start: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="ISO 8601 time of the first step; the answer then carries timestamps"
+        None,
+        description="ISO 8601 time of the first step; the answer then carries timestamps; "
+        "needed where the card has calendar",
     )
-    future: Numbers | None = Field(None, description="(horizon, known): covariates known ahead")
+    future: Numbers | None = Field(
+        None, description="(horizon, known): covariates known ahead, without the calendar's"
+    )
+    static: dict[str, float | str] | None = Field(
+        None, description="a value for each name in the card's static"
+    )
 
 
 class PredictRequest(_Wire):
@@ -70,6 +81,7 @@ class _Item(_Wire):
     id: Annotated[str, Field(max_length=256)] | None = None
     start: Annotated[str, Field(max_length=64)] | None = None
     future: Any = None
+    static: Any = None
 
 
 class _Envelope(_Wire):
@@ -90,9 +102,14 @@ class Query:
         self._card = card
         self._levels = _levels(asked.quantiles, card)
         self._asked = asked
-        self.rows = [Row(series.values, series.future, asked.attention) for series in asked.series]
+        starts = [_start(series, index) for index, series in enumerate(asked.series)]
         self._times = [
-            _timestamps(series, card, index) for index, series in enumerate(asked.series)
+            _timestamps(start, len(series.values), card, index)
+            for index, (start, series) in enumerate(zip(starts, asked.series, strict=True))
+        ]
+        self.rows = [
+            Row(*complete(series, start, card, index), asked.attention)
+            for index, (start, series) in enumerate(zip(starts, asked.series, strict=True))
         ]
 
     def write(self, answers: Sequence[Answer], version: int) -> Reply:
@@ -184,19 +201,28 @@ def _series(document: object, index: int) -> Series:
     future: Array | None = None
     if item.future is not None:
         future = to_matrix(item.future, f"{place}.future")
-    return Series(values, item.id, item.start, future)
+    return Series(values, item.id, item.start, future, item.static)
 
 
-def _timestamps(series: Series, card: ModelCard, index: int) -> list[str] | None:
-    """Return the times of the forecast steps, or None if the caller gave no start."""
+def _start(series: Series, index: int) -> datetime | None:
     if series.start is None:
         return None
-    place, frequency = f"sequences[{index}].start", Frequency.parse(card.frequency)
     try:
-        first: datetime = parse_time(series.start)
-        steps = range(len(series.values), len(series.values) + card.horizon)
-        return [format_time(frequency.step(first, step)) for step in steps]
+        return parse_time(series.start)
     except ValueError:
-        raise InvalidRequest(place, "expected an ISO 8601 time") from None
+        raise InvalidRequest(f"sequences[{index}].start", "expected an ISO 8601 time") from None
+
+
+def _timestamps(
+    start: datetime | None, length: int, card: ModelCard, index: int
+) -> list[str] | None:
+    """Return the times of the forecast steps, or None if the caller gave no start."""
+    if start is None:
+        return None
+    frequency = Frequency.parse(card.frequency)
+    try:
+        steps = range(length, length + card.horizon)
+        return [format_time(frequency.step(start, step)) for step in steps]
     except OverflowError:
+        place = f"sequences[{index}].start"
         raise InvalidRequest(place, "the forecast would leave the calendar") from None

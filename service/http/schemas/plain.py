@@ -31,6 +31,7 @@ class Series:
     id: str | None = None
     start: str | None = None
     future: Array | None = None  # (horizon, known)
+    static: object = None  # not plain: whatever JSON may hold
 
 
 @dataclass(slots=True)

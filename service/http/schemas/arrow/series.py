@@ -36,7 +36,7 @@ def can_be_id(kind: pa.DataType) -> bool:
     """Whether a column of this type can say which series a row belongs to."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_integer(kind) or _is_text(kind))
+    return bool(pa.types.is_integer(kind) or is_text(kind))
 
 
 def index_series(column: pa.ChunkedArray, most: int) -> SeriesIndex:
@@ -46,14 +46,14 @@ def index_series(column: pa.ChunkedArray, most: int) -> SeriesIndex:
     Raises InvalidRequest if there are none or more than ``most``, if an id is null or too long,
     and if a series comes back after another.
     """
-    codes, values = _encode(column)
+    codes, values = encode(column, ID, "an id")
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
     firsts = codes[starts]
     seen, index = np.unique(firsts, return_index=True)
     if not 1 <= len(seen) <= most:
         raise InvalidRequest(ID, f"expected 1 to {most} series, got {len(seen)}")
     ids = values.take(pa.array(firsts))
-    ids = ids.cast(pa.string()) if _is_text(ids.type) else ids
+    ids = ids.cast(pa.string()) if is_text(ids.type) else ids
     series = SeriesIndex(ids, np.append(starts, len(codes)))
     if len(seen) < len(firsts):
         again = np.ones(len(firsts), bool)
@@ -66,10 +66,14 @@ def index_series(column: pa.ChunkedArray, most: int) -> SeriesIndex:
     return series
 
 
-def _encode(column: pa.ChunkedArray) -> tuple[Rows, pa.Array]:
-    """Return a number for each row, equal where the ids are, and the id that each number means."""
+def encode(column: pa.ChunkedArray, name: str, what: str) -> tuple[Rows, pa.Array]:
+    """
+    Return a number for each row, equal where the values are, and the value each number means.
+
+    Raises InvalidRequest that says ``what`` the column ``name`` must hold instead of null.
+    """
     if column.null_count:
-        raise _null(column.is_null().to_numpy())
+        raise _null(column.is_null().to_numpy(), name, what)
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     if not chunks:
         return np.empty(0, np.int64), pa.array([], pa.int64())
@@ -79,7 +83,7 @@ def _encode(column: pa.ChunkedArray) -> tuple[Rows, pa.Array]:
         [_codes(chunk, part) for chunk, part in zip(chunks, encoded.chunks, strict=True)]
     )
     if codes.min() < 0:  # a dictionary can hold a null, too
-        raise _null(codes < 0)
+        raise _null(codes < 0, name, what)
     return codes, encoded.chunk(0).dictionary
 
 
@@ -94,16 +98,17 @@ def _codes(chunk: pa.Array, encoded: pa.DictionaryArray) -> Rows:
 
 def _plain(values: pa.Array) -> pa.Array:
     """Return texts in the type that every kernel takes."""
-    if not _is_text(values.type):
+    if not is_text(values.type):
         return values
     if values.type != pa.string_view():  # the length of a view is looked at before it is read
         check_text(pc.max(pc.binary_length(values)).as_py() or 0)
     return values.cast(pa.large_string())
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's texts, a dictionary of them left aside."""
     return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
-def _null(missing: NDArray[np.bool_]) -> InvalidRequest:
-    return InvalidRequest(f"{ID}[{int(missing.argmax())}]", "expected an id, got null")
+def _null(missing: NDArray[np.bool_], name: str, what: str) -> InvalidRequest:
+    return InvalidRequest(f"{name:.64}[{int(missing.argmax())}]", f"expected {what}, got null")

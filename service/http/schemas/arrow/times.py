@@ -65,6 +65,12 @@ def go_on(
     return _column(out, column.type)
 
 
+def moments(column: pa.ChunkedArray | pa.Array) -> NDArray[np.datetime64]:
+    """Return times or dates that ``go_on`` took or gave, in UTC."""
+    found: NDArray[np.datetime64] = column.to_numpy(zero_copy_only=False).astype("datetime64[us]")
+    return found
+
+
 class _Clock:
     """Steps of a frequency in the ticks of a column's type."""
 
