@@ -81,6 +81,18 @@ def test_a_card_says_the_shape_of_an_answer():
     assert card(targets=("load", "wind")).answer_shape == (4, 2, 3)
 
 
+def test_a_card_says_what_is_given_step_by_step_and_what_is_made():
+    cycles = ("hour_sin", "hour_cos")
+    made = {"calendar": ("hour",), "static": {"size": None, "region": ("north", "south")}}
+    static = ("size", "region=north", "region=south")
+    whole = card(
+        features=("load", "wind", *static, "open", *cycles), known=("open", *cycles), **made
+    )
+    assert (whole.given, whole.given_known) == (("load", "wind", "open"), ("open",))
+    assert ModelCard.from_metadata(whole.to_metadata()) == whole
+    assert (card().given, card().given_known) == (("load", "wind", "hour"), ("hour",))
+
+
 def test_what_a_card_does_not_say_is_the_careful_choice():
     plain = card()
     assert plain.task is Task.FORECAST
@@ -104,6 +116,10 @@ def test_the_frequency_is_kept_in_one_spelling():
     [
         ({"targets": ("wind",)}, "first features must be the targets"),
         ({"known": ("wind",)}, "last features must be the known"),
+        ({"calendar": ("hour",)}, "last known covariates must be those of the calendar"),
+        ({"calendar": ("fortnight",)}, "Input should be"),
+        ({"static": {"size": None}}, "before the known covariates must be the static ones"),
+        ({"static": {"load": None}, "features": ("load",), "known": ()}, "must be the static ones"),
         ({"targets": ("load", "wind", "hour")}, "target cannot be known ahead"),
         ({"features": ("load", "hour", "hour")}, "named twice"),
         ({"quantiles": (0.5, 0.1)}, "increasing order"),

@@ -213,6 +213,24 @@ def test_many_series_with_several_targets_features_and_known_columns(tmp_path):
     assert open_model(path).run([PREDICTIONS], feeds)[0].shape == (2, 4, 2, 3)
 
 
+def test_cycles_of_the_calendar_and_static_columns_are_options_too(tmp_path):
+    data = many(tmp_path / "grid.csv")
+    result = train(
+        *("--data", data, "--time", "ds", "--id", "place", "--target", "price", "--known", "hour"),
+        *("--calendar", "time_of_day", "--calendar", "weekday", "--static", "place"),
+        *("--freq", "1h", "--horizon", 4, "--window", 12, "--epochs", 1, "--quiet"),
+        *("--models", tmp_path / "models", "--checkpoints", tmp_path / "checkpoints"),
+    )
+    assert result.exit_code == 0, result.output
+    card = card_of(tmp_path / "models" / "grid-gru" / "1.onnx")
+    cycles = ("time_of_day_sin", "time_of_day_cos", "weekday_sin", "weekday_cos")
+    assert card.features == ("price", "place=north", "place=south", "hour", *cycles)
+    assert (card.known, card.calendar) == (("hour", *cycles), ("time_of_day", "weekday"))
+    assert card.static == {"place": ("north", "south")}
+    assert (card.given, card.given_known) == (("price", "hour"), ("hour",))
+    refused(train(*options(tmp_path, data), "--calendar", "fortnight"), "'fortnight'", code=2)
+
+
 def test_a_recipe_file_is_all_it_needs(tmp_path, monkeypatch):
     plain(tmp_path / "study" / "tables" / "t.csv")
     recipe = tmp_path / "study" / "small.toml"
