@@ -7,19 +7,16 @@ import numpy as np
 import polars as pl
 import pytest
 import pytest_asyncio
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
-from models.contract import ModelCard
+from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
 from models.frequency import Frequency
 from models.repository import Repository
+from tests.engine.graphs import Graph
 from tests.http import tables, tensors
 from tests.http.inprocess import SMALL, running
-from training.export import write_model
-from training.networks import build
-from training.networks.normalise import Scaling
-from training.recipe import Recipe
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -57,37 +54,60 @@ CARDS = [
 ]
 
 
-def write(card: ModelCard, path) -> None:
-    """Export an untrained network, which every column moves."""
-    static = [name for name in card.features if name in NAMES]
-    past = [name for name in card.given if name not in (*card.targets, *card.given_known)]
-    recipe = Recipe.model_validate(
-        {
-            "name": card.name,
-            "horizon": card.horizon,
-            "max_length": card.max_length,
-            "data": {
-                "source": "none.csv",
-                "time": "ds",
-                "targets": card.targets,
-                "features": [*past, *static],
-                "known": card.given_known,
-                "calendar": card.calendar,
-                "frequency": card.frequency,
-            },
-            "network": {"hidden": 8, "layers": 1},
+class Weighing(Graph):
+    """A linear model in which every column of every step, and of every step ahead, counts."""
+
+    def _constants(self):
+        weights = np.random.default_rng(0).normal(0, 0.1, len(self.card.features))
+        values = {
+            "weights": weights.astype(np.float32),
+            "weights_ahead": weights[: len(self.card.known)].astype(np.float32) * 3,
+            "levels": np.array([[[[-1, 0, 1]]]], np.float32),
+            "one": np.array([1], np.int64),
+            "last": np.array([-1], np.int64),
+            "column": np.array([-1, 1], np.int64),
+            "shape": np.array([-1, 1, 1, 1], np.int64),
+            "ahead_shape": np.array([-1, HORIZON, 1, 1], np.int64),
+            "none_ahead": np.zeros((1, HORIZON, 1, 1), np.float32),
+            "time": np.array(1, np.int64),
+            "columns": np.array(2, np.int64),
         }
-    )
-    torch.manual_seed(1)
-    scale = np.ones(len(card.features), np.float32)
-    write_model(build(recipe, Scaling(0 * scale, scale)), card, path)
+        return [numpy_helper.from_array(value, name) for name, value in values.items()]
+
+    def _nodes(self):
+        make = helper.make_node  # sums from left to right: others let a batch show
+        nodes = [
+            make("Mul", [SEQUENCES, "weights"], ["weighed"]),
+            make("CumSum", ["weighed", "columns"], ["partial"]),
+            make("Gather", ["partial", "last"], ["steps"], axis=2),
+            make("CumSum", ["steps", "time"], ["sums"]),
+            make("CumSum", ["sums", "time"], ["sums_of_sums"]),  # so that the order counts
+            make("Sub", [LENGTHS, "one"], ["end"]),
+            make("Reshape", ["end", "column"], ["index"]),
+            make("GatherND", ["sums_of_sums", "index"], ["read"], batch_dims=1),
+            make("Reshape", ["read", "shape"], ["state"]),
+        ]
+        if self.card.known:
+            nodes += [
+                make("Mul", [FUTURE, "weights_ahead"], ["weighed_ahead"]),
+                make("CumSum", ["weighed_ahead", "columns"], ["partial_ahead"]),
+                make("Gather", ["partial_ahead", "last"], ["flat"], axis=2),
+                make("Reshape", ["flat", "ahead_shape"], ["ahead"]),
+            ]
+        else:
+            nodes.append(make("Identity", ["none_ahead"], ["ahead"]))
+        return [
+            *nodes,
+            make("Add", ["state", "ahead"], ["middle"]),
+            make("Add", ["middle", "levels"], [PREDICTIONS]),
+        ]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for card in CARDS:
-        Repository(folder).publish(card.name, lambda path, card=card: write(card, path))
+        Repository(folder).publish(card.name, Weighing(card).write)
     return SMALL.model_copy(update={"models": folder})
 
 
