@@ -33,7 +33,8 @@ _HEADERS = [
 
 _SERIES = (
     "Arrow IPC stream, uncompressed, one row a step: unique_id (string or integer; the rows of one "
-    "series together, in order), ds (timestamp or date; may be left out), a column for each feature"
+    "series together, in order), ds (timestamp or date; may be left out where the card has no "
+    "calendar), a column for each feature but the calendar's, one for each static covariate"
 )
 _ANSWERS = (
     "Arrow IPC stream, one row a step of the horizon: unique_id, ds (or step, from 1), mean and a "

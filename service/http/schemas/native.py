@@ -102,15 +102,13 @@ class Query:
         self._card = card
         self._levels = _levels(asked.quantiles, card)
         self._asked = asked
-        starts = [_start(series, index) for index, series in enumerate(asked.series)]
-        self._times = [
-            _timestamps(start, len(series.values), card, index)
-            for index, (start, series) in enumerate(zip(starts, asked.series, strict=True))
-        ]
-        self.rows = [
-            Row(*complete(series, start, card, index), asked.attention)
-            for index, (start, series) in enumerate(zip(starts, asked.series, strict=True))
-        ]
+        self.rows: list[Row] = []
+        self._times: list[list[str] | None] = []
+        for index, series in enumerate(asked.series):
+            start = None if series.start is None else _start(series.start, index)
+            times = None if start is None else _timestamps(start, len(series.values), card, index)
+            self._times.append(times)
+            self.rows.append(Row(*complete(series, start, card, index), asked.attention))
 
     def write(self, answers: Sequence[Answer], version: int) -> Reply:
         """Return the response's body."""
@@ -204,21 +202,15 @@ def _series(document: object, index: int) -> Series:
     return Series(values, item.id, item.start, future, item.static)
 
 
-def _start(series: Series, index: int) -> datetime | None:
-    if series.start is None:
-        return None
+def _start(text: str, index: int) -> datetime:
     try:
-        return parse_time(series.start)
+        return parse_time(text)
     except ValueError:
         raise InvalidRequest(f"sequences[{index}].start", "expected an ISO 8601 time") from None
 
 
-def _timestamps(
-    start: datetime | None, length: int, card: ModelCard, index: int
-) -> list[str] | None:
-    """Return the times of the forecast steps, or None if the caller gave no start."""
-    if start is None:
-        return None
+def _timestamps(start: datetime, length: int, card: ModelCard, index: int) -> list[str]:
+    """Return the times of the forecast steps."""
     frequency = Frequency.parse(card.frequency)
     try:
         steps = range(length, length + card.horizon)
