@@ -1,6 +1,7 @@
 """Milliseconds of a training step of each recurrent cell: forward, backward, one thread."""
 
 import time
+from typing import Any
 
 import click
 import torch
@@ -8,15 +9,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from training.networks.cells import stack
-from training.recipe import Cell, Reset
+from training.networks.recurrent import Recurrent
+from training.recipe import Cell
 
-CELLS: tuple[tuple[str, Cell, Reset], ...] = (
-    ("LSTM", "lstm", "after"),
-    ("GRU, reset after the product (torch)", "gru", "after"),
-    ("GRU, reset before it", "gru", "before"),
-    ("RNN", "rnn", "after"),
-)
+CELLS: dict[str, tuple[Cell, dict[str, Any]]] = {
+    "LSTM": ("lstm", {}),
+    "LSTM, bidirectional": ("lstm", {"bidirectional": True}),
+    "LSTM, layer norm": ("lstm", {"layer_norm": True}),
+    "LSTM, state decay": ("lstm", {"keep_energy": True}),
+    "LSTM, truncated to 24 steps": ("lstm", {"truncate": 24}),
+    "GRU, reset after the product (torch)": ("gru", {}),
+    "GRU, bidirectional": ("gru", {"bidirectional": True}),
+    "GRU, truncated to 24 steps": ("gru", {"truncate": 24}),
+    "GRU, reset before it": ("gru", {"reset": "before"}),
+    "RNN": ("rnn", {}),
+}
 SHAPES = ((64, 96, 64), (32, 336, 128))  # batch, time, hidden
 FEATURES, LAYERS = 8, 2
 
@@ -32,21 +39,23 @@ def main(repeats: int) -> None:
     for shape in SHAPES:
         table.add_column("{}x{}, hidden {}, ms".format(*shape), justify="right")
         for _ in range(repeats):
-            for name, kind, reset in CELLS:
-                spent = _step(kind, reset, *shape)
+            for name, (kind, options) in CELLS.items():
+                spent = _step(kind, options, *shape)
                 best[name, shape] = min(best.get((name, shape), spent), spent)
-    for name, _, _ in CELLS:
+    for name in CELLS:
         table.add_row(name, *(f"{best[name, shape] * 1000:.1f}" for shape in SHAPES))
     Console(width=110).print(table)
 
 
-def _step(kind: Cell, reset: Reset, batch: int, steps: int, hidden: int) -> float:
+def _step(kind: Cell, options: dict[str, Any], batch: int, steps: int, hidden: int) -> float:
     torch.manual_seed(0)
-    cell = stack(kind, reset, FEATURES, hidden, LAYERS, 0.0)
-    sequences = torch.randn(batch, steps, FEATURES)
+    reader = Recurrent(kind, FEATURES, hidden, LAYERS, 0.0, **options)
+    sequences, lengths = torch.randn(batch, steps, FEATURES), torch.full((batch,), steps)
     started = time.perf_counter()
-    states, _ = cell(sequences)
-    states[:, -1].sum().backward()
+    state, _ = reader(sequences, lengths)
+    energy = reader.take_energy()
+    loss = state.sum() if energy is None else state.sum() + energy
+    loss.backward()
     return time.perf_counter() - started
 
 

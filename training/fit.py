@@ -19,6 +19,7 @@ from training.checkpoint import RECIPE, identity, resumable
 from training.clipping import clip
 from training.errors import TrainingError
 from training.networks.forecaster import Forecaster
+from training.networks.recurrent import Recurrent
 from training.quiet import quiet
 from training.recipe import FitRecipe, Recipe
 from training.windows import Windows
@@ -167,6 +168,9 @@ class Module(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
         loss = self._loss(batch)
+        reader = self.network.reader
+        if isinstance(reader, Recurrent) and (energy := reader.take_energy()) is not None:
+            loss = loss + self.recipe.state_decay * energy
         size = len(batch[0])
         self.log(
             "loss",

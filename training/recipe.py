@@ -87,6 +87,8 @@ class NetworkRecipe(_Frozen):
     kind: Literal[Cell, "attention"] = "gru"
     reset: Reset = "after"  # of a GRU: r * (U h) as in torch, or U (r * h)
     score: Score | None = None  # attention over a cell's states
+    bidirectional: bool = False  # cells only: each row is read from both ends
+    layer_norm: bool = False  # cells only: of what each layer gives out
     hidden: Annotated[int, Field(ge=1)] = 32
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
@@ -107,6 +109,10 @@ class NetworkRecipe(_Frozen):
             raise ValueError("score is for attention over the states of gru, lstm or rnn")
         if self.linear == "solved" and not self.linear_steps:
             raise ValueError("linear = solved needs linear_steps, the steps it maps")
+        if self.kind == "attention" and (self.bidirectional or self.layer_norm):
+            raise ValueError(
+                "bidirectional and layer_norm are for gru, lstm and rnn; attention has both"
+            )
         return self
 
 
@@ -118,6 +124,8 @@ class FitRecipe(_Frozen):
     batch_size: Annotated[int, Field(ge=1)] = 64
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    state_decay: Annotated[float, Field(ge=0)] = 0.0  # cells: times the mean of c^2 (LSTM) or h^2
+    truncate: Annotated[int, Field(ge=1)] | None = None  # cells: steps a gradient goes back
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     clip_value: Annotated[float, Field(gt=0)] | None = None
     clip_scaled: Annotated[float, Field(gt=0)] | None = None  # by value, then the largest to 1
@@ -173,6 +181,21 @@ class Recipe(_Frozen):
             raise ValueError("quantiles must lie between 0 and 1")
         if self.lengths[0] > self.lengths[1]:
             raise ValueError("min_length must not exceed max_length")
+        return self
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        rules = {"truncate": self.fit.truncate, "state_decay": self.fit.state_decay}
+        given = [name for name, value in rules.items() if value]
+        if given and self.network.kind == "attention":
+            raise ValueError(f"fit.{given[0]} is for gru, lstm and rnn, attention has no state")
+        if self.fit.truncate is not None:
+            if self.network.bidirectional:
+                raise ValueError("fit.truncate has no end to count from in a bidirectional network")
+            if self.fit.truncate >= self.lengths[1]:
+                raise ValueError(
+                    f"fit.truncate cuts nothing unless below max_length, {self.lengths[1]}"
+                )
         return self
 
     @property

@@ -18,9 +18,10 @@ from service.engine.runner import Device, OnnxRunner
 from service.engine.selfcheck import check
 from training.export import write_model
 from training.networks import Scaling, build
-from training.networks.cells import ResetBeforeGRU
+from training.networks.cells import ResetBeforeGRU, parameters
 from training.networks.equations import CELLS, Weights, gru
 from training.networks.recurrent import Recurrent
+from training.networks.stack import Stack
 from training.recipe import Recipe
 
 WITHIN = 1e-6
@@ -40,14 +41,13 @@ def drawn(cell, layers, seed) -> Recurrent:
 
 
 def layer(network, number) -> Weights:
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    found = (getattr(network.rnn, f"{name}_l{number}") for name in names)
-    return Weights(*(each.detach().double().numpy() for each in found))
+    (direction,) = network.stack.layers[number]
+    return Weights(*(each.detach().double().numpy() for each in parameters(direction.cell)))
 
 
 def by_equation(network, cell, sequence):
     states = sequence
-    for number in range(network.rnn.num_layers):
+    for number in range(len(network.stack.layers)):
         states = CELLS[cell](states, layer(network, number))
     return states[-1]
 
@@ -148,24 +148,24 @@ def test_an_update_gate_the_other_way_round_is_the_same_family_with_negated_weig
 def test_a_gru_with_its_reset_gate_before_learns_as_the_equation_says():
     """Its gradient is that of the equation, by central differences in double precision."""
     torch.manual_seed(0)
-    cell = ResetBeforeGRU(INPUTS, HIDDEN, 2, batch_first=True).double()
+    cell = ResetBeforeGRU(INPUTS, HIDDEN, batch_first=True).double()
     sequences = torch.randn(2, 6, INPUTS, dtype=torch.float64, requires_grad=True)
-    parameters = list(cell.parameters())
 
     def last(sequences, *_):
         return cell(sequences)[0][:, -1]
 
-    assert torch.autograd.gradcheck(last, (sequences, *parameters))
+    assert torch.autograd.gradcheck(last, (sequences, *cell.parameters()))
 
 
-def test_dropout_acts_between_the_layers_in_training_only():
+@pytest.mark.parametrize("layers", [1, 2])
+def test_dropout_acts_between_the_layers_in_training_only(layers):
     torch.manual_seed(0)
-    cell = ResetBeforeGRU(INPUTS, HIDDEN, 2, batch_first=True, dropout=0.5)
-    sequences = torch.randn(2, 6, INPUTS)
-    cell.eval()
-    assert torch.equal(cell(sequences)[0], cell(sequences)[0])
-    cell.train()
-    assert not torch.equal(cell(sequences)[0], cell(sequences)[0])
+    stack = Stack("gru", "before", INPUTS, HIDDEN, layers, dropout=0.5)
+    rows = torch.randn(2, 6, INPUTS), torch.tensor([6, 4])
+    stack.eval()
+    assert torch.equal(stack(*rows).last, stack(*rows).last)
+    stack.train()
+    assert torch.equal(stack(*rows).last, stack(*rows).last) == (layers == 1)
 
 
 @pytest.mark.parametrize("score", [None, "dot", "general", "concat"])

@@ -36,7 +36,7 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     outputs = len(recipe.quantiles) * (1 if channels else targets)
     return Forecaster(
         normaliser,
-        _reader(network, width),
+        _reader(recipe, width),
         DirectHead(network.hidden, recipe.horizon, outputs, known),
         quantiles=recipe.quantiles,
         channels=channels,
@@ -45,11 +45,22 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     )
 
 
-def _reader(network: NetworkRecipe, channels: int) -> Recurrent | SelfAttention:
+def _reader(recipe: Recipe, channels: int) -> Recurrent | SelfAttention:
+    network, fit = recipe.network, recipe.fit
     size = channels, network.hidden, network.layers
     if network.kind == "attention":
         return SelfAttention(*size, heads=network.heads, dropout=network.dropout)
-    return Recurrent(network.kind, *size, network.dropout, reset=network.reset, score=network.score)
+    return Recurrent(
+        network.kind,
+        *size,
+        network.dropout,
+        reset=network.reset,
+        score=network.score,
+        bidirectional=network.bidirectional,
+        layer_norm=network.layer_norm,
+        truncate=fit.truncate,
+        keep_energy=fit.state_decay > 0,
+    )
 
 
 def _stops(network: NetworkRecipe) -> bool:

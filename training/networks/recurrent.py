@@ -1,26 +1,13 @@
-"""LSTM, GRU and RNN: read a row from left to right and keep the last valid state; no head."""
-
-from typing import Any
+"""LSTM, GRU and RNN: read a row and keep the state at its end; no head."""
 
 import torch
 from torch import Tensor, nn
 
-from training.networks.cells import stack
-from training.networks.normalise import gather_steps
+from training.networks import native
 from training.networks.pooling import AttentionPool
+from training.networks.stack import Reading, Stack
+from training.networks.truncation import read_truncated
 from training.recipe import Cell, Reset, Score
-
-# Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
-_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
-# ONNX Runtime adds up the rows of its RNN node in another order when they are many, which no
-# batch may show.  So an RNN goes out as a GRU whose gates are what their biases are: z = 0 keeps
-# nothing of the last state beside the candidate, r = 1 resets nothing.
-_OPEN_GATES = {
-    "activations": ["HardSigmoid", "Tanh"],
-    "activation_alpha": [1.0],
-    "activation_beta": [0.0],
-}
-_Z, _R = 0.0, 1.0
 
 
 class Recurrent(nn.Module):
@@ -28,7 +15,11 @@ class Recurrent(nn.Module):
     A stack of one cell that is exported as native nodes with ``sequence_lens``.
 
     Trained, padding is passed over by reading the state at length-1; exported, the nodes stop
-    at each row's length themselves, so that a padded row equals the row alone bit for bit.
+    at each row's length themselves, so that a padded row equals the row alone bit for bit.  A
+    bidirectional stack answers with a linear map of both ends, (batch, hidden) as any other.
+
+    In training alone, ``truncate`` bounds the steps a gradient goes back, and with
+    ``keep_energy`` each pass leaves for ``take_energy`` what the recipe's ``state_decay`` charges.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  a size each
@@ -40,13 +31,31 @@ class Recurrent(nn.Module):
         dropout: float,
         reset: Reset = "after",
         score: Score | None = None,
+        *,
+        bidirectional: bool = False,
+        layer_norm: bool = False,
+        truncate: int | None = None,
+        keep_energy: bool = False,
     ) -> None:
         super().__init__()
-        self.kind = kind
-        self.reset = reset
-        self.rnn = stack(kind, reset, inputs, hidden, layers, dropout)
+        self.stack = Stack(
+            kind,
+            reset,
+            inputs,
+            hidden,
+            layers,
+            dropout,
+            norm=layer_norm,
+            bidirectional=bidirectional,
+        )
+        self.merge: nn.Module = (
+            nn.Linear(self.stack.width, hidden) if bidirectional else nn.Identity()
+        )
         self.dropout = nn.Dropout(dropout)
         self.pool = None if score is None else AttentionPool(score, hidden)
+        self.truncate = truncate
+        self.keep_energy = keep_energy
+        self._energy: Tensor | None = None
 
     @property
     def attends(self) -> bool:
@@ -60,57 +69,30 @@ class Recurrent(nn.Module):
         With a score it has attended to all valid states, with the weights (batch, time).
         """
         if torch.compiler.is_exporting():
-            states, last = self._native(inputs, lengths)
+            states, last = native.read(self.stack, inputs, lengths)
         else:
-            states, _ = self.rnn(inputs)  # (batch, time, hidden)
-            last = gather_steps(states, lengths[:, None] - 1).squeeze(1)
+            reading = self._read(inputs, lengths)
+            states, last = reading.states, reading.last
+            self._energy = reading.energy
+        last = self.merge(last)
         if self.pool is None:
             return self.dropout(last), None
-        state, weights = self.pool(states, last, lengths)
+        state, weights = self.pool(self.merge(states), last, lengths)
         return self.dropout(state), weights
 
-    def _native(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the states (batch, time, hidden), 0 beyond a length, and the last of each row."""
-        steps = lengths.to(torch.int32)
-        sequence = inputs.transpose(0, 1)  # (time, batch, inputs): the only layout on CPU
-        last = sequence
-        for layer in range(self.rnn.num_layers):
-            sequence, last = self._node(layer, sequence, steps)
-        return sequence.transpose(0, 1), last
+    def take_energy(self) -> Tensor | None:
+        """
+        Return what the last pass has left: the mean square of what the cells remember.
 
-    def _node(self, layer: int, sequence: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        time, batch, _ = sequence.shape
-        hidden = self.rnn.hidden_size
-        attributes: dict[str, Any] = {"hidden_size": hidden}
-        shapes: list[list[int]] = [[time, 1, batch, hidden], [1, batch, hidden]]
-        if self.kind == "lstm":
-            shapes.append([1, batch, hidden])
-        else:
-            attributes["linear_before_reset"] = int(self.reset == "after")
-        if self.kind == "rnn":
-            attributes |= _OPEN_GATES
-        outputs = torch.onnx.ops.symbolic_multi_out(
-            "LSTM" if self.kind == "lstm" else "GRU",
-            (sequence, *self._weights(layer), steps),
-            attributes,
-            dtypes=[sequence.dtype] * len(shapes),
-            shapes=shapes,
-        )
-        return outputs[0].squeeze(1), outputs[1].squeeze(0)
+        Of all layers, units and valid steps (the last ``truncate`` of them); None where nothing
+        was to be kept.
+        """
+        energy, self._energy = self._energy, None
+        return energy
 
-    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return W, R and B of ONNX, each with a leading axis for the one direction."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        w, r, wb, rb = (getattr(self.rnn, f"{name}_l{layer}") for name in names)
-        if self.kind == "rnn":
-            w, r, rb = (torch.cat([torch.zeros_like(each)] * 2 + [each]) for each in (w, r, rb))
-            wb = torch.cat([torch.full_like(wb, _Z), torch.full_like(wb, _R), wb])
-        else:
-            w, r, wb, rb = map(self._reorder, (w, r, wb, rb))
-        return w[None], r[None], torch.cat([wb, rb])[None]
-
-    def _reorder(self, weights: Tensor) -> Tensor:
-        order = _GATES[self.kind]
-        size = len(weights) // len(order)
-        # Slices, for the exporter folds what has one output; chunk has several.
-        return torch.cat([weights[gate * size : (gate + 1) * size] for gate in order])
+    def _read(self, inputs: Tensor, lengths: Tensor) -> Reading:
+        energy = self.keep_energy and self.training
+        if self.truncate is not None and self.training:
+            return read_truncated(self.stack, inputs, lengths, self.truncate, energy=energy)
+        reading: Reading = self.stack(inputs, lengths, energy=energy)
+        return reading

@@ -1,0 +1,91 @@
+"""A stack of cells as native ONNX nodes with ``sequence_lens``; for the export alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.networks.cells import parameters
+from training.networks.stack import Direction, Stack
+from training.recipe import Cell
+
+# Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
+_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+# ONNX Runtime adds up the rows of its RNN node in another order when they are many, which no
+# batch may show.  So an RNN goes out as a GRU whose gates are what their biases are: z = 0 keeps
+# nothing of the last state beside the candidate, r = 1 resets nothing.
+_ACTIVATIONS, _ALPHA, _BETA = ["HardSigmoid", "Tanh"], [1.0], [0.0]
+_Z, _R = 0.0, 1.0
+
+
+def read(stack: Stack, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """
+    Return the states (batch, time, width) of (batch, time, inputs), and those at the ends.
+
+    The nodes stop at each row's length themselves, from whichever end they read; beyond it a
+    state is what the layer norm makes of 0.
+    """
+    steps = lengths.to(torch.int32)
+    sequence = inputs.transpose(0, 1)  # (time, batch, inputs): the only layout on CPU
+    last = sequence
+    for layer in stack.by_layer():
+        states, ends = _node(stack, layer, sequence, steps)
+        sequence, last = _side_by_side(layer, states, 1), _side_by_side(layer, ends, 0)
+    return sequence.transpose(0, 1), last
+
+
+def _side_by_side(layer: Sequence[Direction], states: Tensor, dim: int) -> Tensor:
+    """Put each direction's (.., hidden), normalised, beside the other's, and lose their axis."""
+    if len(layer) == 1:
+        normed: Tensor = layer[0].norm(states.squeeze(dim))
+        return normed
+    return torch.cat([each.norm(states.select(dim, way)) for way, each in enumerate(layer)], -1)
+
+
+def _node(
+    stack: Stack, layer: Sequence[Direction], sequence: Tensor, steps: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the states (time, directions, batch, hidden), and the ends without the time."""
+    time, batch, _ = sequence.shape
+    ways, hidden = len(layer), stack.hidden
+    attributes: dict[str, Any] = {"hidden_size": hidden}
+    if ways > 1:
+        attributes["direction"] = "bidirectional"
+    shapes: list[list[int]] = [[time, ways, batch, hidden], [ways, batch, hidden]]
+    if stack.kind == "lstm":
+        shapes.append([ways, batch, hidden])
+    else:
+        attributes["linear_before_reset"] = int(stack.reset == "after")
+    if stack.kind == "rnn":
+        attributes["activations"] = _ACTIVATIONS * ways
+        attributes["activation_alpha"] = _ALPHA * ways
+        attributes["activation_beta"] = _BETA * ways
+    weights = zip(*(_weights(stack.kind, each) for each in layer), strict=True)
+    w, r, b = (torch.stack(each) if ways > 1 else each[0][None] for each in weights)
+    outputs = torch.onnx.ops.symbolic_multi_out(
+        "LSTM" if stack.kind == "lstm" else "GRU",
+        (sequence, w, r, b, steps),
+        attributes,
+        dtypes=[sequence.dtype] * len(shapes),
+        shapes=shapes,
+    )
+    return outputs[0], outputs[1]
+
+
+def _weights(kind: Cell, direction: Direction) -> tuple[Tensor, Tensor, Tensor]:
+    """Return W, R and B of ONNX, of one direction."""
+    w, r, wb, rb = parameters(direction.cell)
+    if kind == "rnn":
+        w, r, rb = (torch.cat([torch.zeros_like(each)] * 2 + [each]) for each in (w, r, rb))
+        wb = torch.cat([torch.full_like(wb, _Z), torch.full_like(wb, _R), wb])
+    else:
+        w, r, wb, rb = (_reorder(kind, each) for each in (w, r, wb, rb))
+    return w, r, torch.cat([wb, rb])
+
+
+def _reorder(kind: Cell, weights: Tensor) -> Tensor:
+    order = _GATES[kind]
+    size = len(weights) // len(order)
+    # Slices, for the exporter folds what has one output; chunk has several.
+    return torch.cat([weights[gate * size : (gate + 1) * size] for gate in order])

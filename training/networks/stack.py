@@ -1,0 +1,130 @@
+"""Layers of one cell over each other, in one direction or in both; no pooling, no ONNX."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from training.networks.cells import State, cell, run
+from training.networks.normalise import gather_steps, valid_steps
+from training.recipe import Cell, Reset
+
+
+class Reading(NamedTuple):
+    """What a stack has read."""
+
+    states: Tensor  # (batch, time, width) of the last layer, of any value beyond a length
+    last: Tensor  # (batch, width), of each direction after its last valid step
+    ends: list[State]  # of each layer, where asked: what a further reading may start from
+    energy: Tensor | None  # where asked: mean square of what the cells remember, valid steps only
+
+
+class Direction(nn.Module):
+    """One cell that reads each row from the left or from its right end, and its layer norm."""
+
+    def __init__(  # noqa: PLR0913  a size each
+        self, kind: Cell, reset: Reset, inputs: int, hidden: int, *, norm: bool, backwards: bool
+    ) -> None:
+        super().__init__()
+        self.cell = cell(kind, reset, inputs, hidden)
+        self.norm: nn.Module = nn.LayerNorm(hidden) if norm else nn.Identity()
+        self.backwards = backwards
+
+
+class Stack(nn.Module):
+    """
+    Layers of one cell, dropout between them.
+
+    With ``norm`` what each layer gives out is normalised over its units (Ba et al. 2016,
+    arXiv:1607.06450, who do so inside the gates as well, where no native node can); what a cell
+    carries to its own next step is not.  ``bidirectional`` layers read each row a second time
+    from its last valid step to its first, and give both answers side by side, each with a norm
+    of its own.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  a size each
+        self,
+        kind: Cell,
+        reset: Reset,
+        inputs: int,
+        hidden: int,
+        layers: int,
+        dropout: float,
+        *,
+        norm: bool = False,
+        bidirectional: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.reset = reset
+        self.hidden = hidden
+        self.width = hidden * (2 if bidirectional else 1)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(
+                Direction(kind, reset, size, hidden, norm=norm, backwards=backwards)
+                for backwards in ((False, True) if bidirectional else (False,))
+            )
+            for size in [inputs] + [self.width] * (layers - 1)
+        )
+        self.between = nn.Dropout(dropout)
+
+    def by_layer(self) -> Iterator[list[Direction]]:
+        """Yield each layer from the inputs up: what reads from the left, then from the right."""
+        for layer in self.layers:
+            yield list(cast("Iterable[Direction]", layer))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        lengths: Tensor,
+        starts: Sequence[State] | None = None,
+        *,
+        energy: bool = False,
+        ends: bool = False,
+    ) -> Reading:
+        """
+        Read (batch, time, inputs) up to ``lengths``, from zeros or the ends of another reading.
+
+        A row of length 0 ends in zeros, where rows start.
+        """
+        states, last = inputs, inputs[:, 0]
+        carried: list[State] = []
+        squares: list[Tensor] = []
+        valid = valid_steps(inputs, lengths)
+        for number, layer in enumerate(self.by_layer()):
+            states = self.between(states) if number else states
+            given, final = [], []
+            for direction in layer:
+                steps = run(
+                    direction.cell,
+                    reverse(states, lengths) if direction.backwards else states,
+                    lengths,
+                    starts[number] if starts else None,
+                    memory=energy,
+                    end=ends,
+                )
+                if energy:
+                    squares.append(_mean_square(steps.memory, valid))
+                if ends:
+                    carried.append(steps.end)
+                out = direction.norm(steps.states)
+                final.append(gather_steps(out, (lengths[:, None] - 1).clamp(min=0)).squeeze(1))
+                given.append(reverse(out, lengths) if direction.backwards else out)
+            states = torch.cat(given, -1) if len(given) > 1 else given[0]
+            last = torch.cat(final, -1)
+        return Reading(states, last, carried, torch.stack(squares).mean() if squares else None)
+
+
+def reverse(rows: Tensor, lengths: Tensor) -> Tensor:
+    """Turn the valid steps of each row of (batch, time, columns) round, leave padding in place."""
+    steps = torch.arange(rows.shape[1], device=rows.device)
+    turned = lengths[:, None] - 1 - steps
+    return gather_steps(rows, torch.where(turned >= 0, turned, steps))
+
+
+def _mean_square(memory: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of memory**2 (batch, time, hidden) over the valid steps (batch, time)."""
+    exact = memory.to(torch.promote_types(memory.dtype, torch.float32))
+    squares = torch.where(valid[..., None], exact.square(), 0.0)
+    return squares.sum() / (valid.sum() * memory.shape[-1])
