@@ -168,9 +168,22 @@ def test_dropout_acts_between_the_layers_in_training_only(layers):
     assert torch.equal(stack(*rows).last, stack(*rows).last) == (layers == 1)
 
 
-@pytest.mark.parametrize("score", [None, "dot", "general", "concat"])
+@pytest.mark.parametrize(
+    ("score", "form"),
+    [
+        (None, {}),
+        ("dot", {}),
+        ("general", {}),
+        ("concat", {}),
+        (None, {"bidirectional": True}),
+        (None, {"layer_norm": True}),
+        (None, {"bidirectional": True, "layer_norm": True}),
+        ("general", {"bidirectional": True, "layer_norm": True}),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("cell", sorted(CELLS), ids=" ".join)
-def test_what_is_exported_passes_the_check_of_the_service(cell, score, tmp_path):
+def test_what_is_exported_passes_the_check_of_the_service(cell, score, form, tmp_path):
     """With weights as large as training makes them: untrained ones forgive much."""
     kind, reset = cell
     recipe = Recipe.model_validate(
@@ -179,7 +192,7 @@ def test_what_is_exported_passes_the_check_of_the_service(cell, score, tmp_path)
             "horizon": 4,
             "max_length": 48,
             "data": {"source": "none", "time": "ds", "targets": ["y"], "frequency": "1h"},
-            "network": {"kind": kind, "reset": reset, "score": score, "hidden": 32},
+            "network": {"kind": kind, "reset": reset, "score": score, "hidden": 32} | form,
         }
     )
     torch.manual_seed(1)

@@ -74,6 +74,25 @@ def rnn(sequence: Float, weights: Weights) -> Float:
     return np.array(states)
 
 
+def layer_norm(states: Float, gain: Float, bias: Float) -> Float:
+    """Return states (time, hidden), each with mean 0 and deviation 1 over its units, g x + b."""
+    centred = states - states.mean(-1, keepdims=True)
+    return gain * centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) + bias
+
+
+def bidirectional(
+    forwards: Callable[[Float], Float], backwards: Callable[[Float], Float], sequence: Float
+) -> tuple[Float, Float]:
+    """
+    Return both states of each step side by side, (time, 2 hidden), and those of both ends.
+
+    The second cell reads from the last step to the first (Schuster and Paliwal 1997); its end is
+    the first step.
+    """
+    one, other = forwards(sequence), backwards(sequence[::-1])
+    return np.concatenate([one, other[::-1]], -1), np.concatenate([one[-1], other[-1]])
+
+
 def attend(states: Float, score: Callable[[Float, Float], float]) -> tuple[Float, Float]:
     """
     Return the context (hidden,) and the weights (time,) of global attention (Luong et al. 2015).
