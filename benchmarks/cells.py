@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from training.denormals import flushed
 from training.networks.recurrent import Recurrent
 from training.recipe import Cell
 
@@ -40,7 +41,8 @@ def main(repeats: int) -> None:
         table.add_column("{}x{}, hidden {}, ms".format(*shape), justify="right")
         for _ in range(repeats):
             for name, (kind, options) in CELLS.items():
-                spent = _step(kind, options, *shape)
+                with flushed():
+                    spent = _step(kind, options, *shape)
                 best[name, shape] = min(best.get((name, shape), spent), spent)
     for name in CELLS:
         table.add_row(name, *(f"{best[name, shape] * 1000:.1f}" for shape in SHAPES))

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoint import RECIPE, identity, resumable
 from training.clipping import clip
+from training.denormals import flushed
 from training.errors import TrainingError
 from training.networks.forecaster import Forecaster
 from training.networks.recurrent import Recurrent
@@ -75,7 +76,7 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
         enable_version_counter=False,
     )
     last = checkpoints / _LAST
-    with quiet(_LOGGERS, logging.WARNING, _ADVICE):
+    with quiet(_LOGGERS, logging.WARNING, _ADVICE), flushed():
         lightning.seed_everything(recipe.fit.seed, workers=True, verbose=False)
         batches = Batches(train, recipe)
         module = Module(network, batches, recipe)

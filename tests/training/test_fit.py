@@ -201,6 +201,70 @@ def test_a_run_with_scaled_gradients_learns(tmp_path):
     assert losses[1] < 0.7 * losses[0]
 
 
+def small() -> float:
+    """Return 1e-39, or 0 where this thread flushes such numbers."""
+    return (torch.tensor(1e-38) * 0.1).item()
+
+
+def test_numbers_too_small_to_matter_are_zero_while_a_network_trains_and_then_no_more(tmp_path):
+    found = []
+
+    class Watching(Wave):
+        def batch(self, rows, lengths):
+            found.append(small())
+            return super().batch(rows, lengths)
+
+    plan = recipe(epochs=1)
+    fit(network(plan), Watching(40), Wave(40), plan, checkpoints=tmp_path, progress=False)
+    assert found
+    assert not any(found)
+    assert small() > 0
+
+
+def test_state_decay_is_added_to_the_training_loss_alone(monkeypatch):
+    losses = {}
+    for decay in (0.0, 0.1, 1.0):
+        plan = recipe(state_decay=decay)
+        module = Module(network(plan).train(), Batches(Wave(10), plan), plan)
+        logged = []
+        monkeypatch.setattr(
+            module, "log", lambda _, value, logged=logged, **__: logged.append(value)
+        )
+        (batch,) = [*Batches(Wave(10), plan, training=False)]
+        torch.manual_seed(0)
+        trained = module.training_step(batch, 0).item()
+        module.eval().validation_step(batch, 0)
+        losses[decay] = trained, logged[-1].item()
+    (plain, validated), (some, same), (more, again) = losses.values()
+    assert validated == same == again
+    assert some > plain
+    assert more - plain == pytest.approx(10 * (some - plain), rel=1e-3)
+
+
+@pytest.mark.parametrize("rules", [{"truncate": 5}, {"state_decay": 0.01}], ids=str)
+def test_a_run_learns_under_each_rule(tmp_path, rules):
+    losses = [
+        run(
+            tmp_path / str(epochs), recipe(epochs=epochs, learning_rate=0.02, **rules)
+        ).validation_loss
+        for epochs in (1, 12)
+    ]
+    assert losses[1] < 0.7 * losses[0]
+
+
+def test_state_decay_keeps_the_states_smaller(tmp_path):
+    sizes = []
+    for decay in (0.0, 1.0):
+        plan = recipe(epochs=6, learning_rate=0.02, state_decay=decay)
+        reader = run(tmp_path / str(decay), plan).network.reader.train()
+        reader.keep_energy = True
+        (batch, *_) = [*Batches(Wave(40), plan, training=False)]
+        torch.manual_seed(0)
+        reader(batch[0], batch[1])
+        sizes.append(reader.take_energy().item())
+    assert sizes[1] < 0.5 * sizes[0]
+
+
 def test_an_epoch_shows_each_window_once_in_an_order_of_its_own():
     wave = Wave(100)
     batches = Batches(wave, recipe())

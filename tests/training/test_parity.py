@@ -38,6 +38,8 @@ networks = st.fixed_dictionaries(
         "linear_steps": st.sampled_from([0, 5]),
         "channels": st.sampled_from(["joint", "independent"]),
         "segment": st.sampled_from([None, 2, 5]),
+        "bidirectional": st.booleans(),
+        "layer_norm": st.booleans(),
     }
 )
 shapes = st.fixed_dictionaries(
@@ -59,6 +61,13 @@ def words_of(kind: str) -> dict[str, str | None]:
     return {"kind": name, "reset": reset or "after", "score": score or None}
 
 
+def possible(network):
+    """Leave out what is for cells where the network is none."""
+    if network["kind"] != "attention":
+        return network
+    return network | {"bidirectional": False, "layer_norm": False}
+
+
 def prepare(network, shape, seed):
     columns = [f"c{n}" for n in range(shape["targets"] + shape["features"] + shape["known"])]
     targets = columns[: shape["targets"]]
@@ -77,7 +86,7 @@ def prepare(network, shape, seed):
                 "known": known,
                 "frequency": "1h",
             },
-            "network": network | words_of(network["kind"]),
+            "network": possible(network | words_of(network["kind"])),
         }
     )
     torch.manual_seed(seed)

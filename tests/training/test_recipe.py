@@ -142,6 +142,32 @@ IMPOSSIBLE = {
         document(network={"kind": "attention", "hidden": 8, "score": "dot"}),
         "network: .* score is for attention over the states",
     ),
+    "both ways of self-attention": (
+        document(network={"kind": "attention", "bidirectional": True}),
+        "network: .* bidirectional and layer_norm are for gru, lstm and rnn",
+    ),
+    "a layer norm of self-attention": (
+        document(network={"kind": "attention", "layer_norm": True}),
+        "network: .* bidirectional and layer_norm are for gru, lstm and rnn",
+    ),
+    "truncation of self-attention": (
+        document(network={"kind": "attention"}, fit={"truncate": 5}),
+        "recipe: .* fit.truncate is for gru, lstm and rnn",
+    ),
+    "state decay of self-attention": (
+        document(network={"kind": "attention"}, fit={"state_decay": 0.1}),
+        "recipe: .* fit.state_decay is for gru, lstm and rnn",
+    ),
+    "truncation both ways": (
+        document(network={"bidirectional": True}, fit={"truncate": 5}),
+        "recipe: .* no end to count from in a bidirectional network",
+    ),
+    "truncation that cuts nothing": (
+        document(max_length=20, fit={"truncate": 20}),
+        "recipe: .* fit.truncate cuts nothing unless below max_length, 20",
+    ),
+    "truncation to nothing": (document(fit={"truncate": 0}), "fit.truncate: "),
+    "a state decay below zero": (document(fit={"state_decay": -0.1}), "fit.state_decay: "),
     "dropout of everything": (document(network={"dropout": 1.0}), "network.dropout: "),
     "no epochs": (document(fit={"epochs": 0}), "fit.epochs: "),
     "no learning": (document(fit={"learning_rate": 0}), "fit.learning_rate: "),

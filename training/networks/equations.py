@@ -77,7 +77,9 @@ def rnn(sequence: Float, weights: Weights) -> Float:
 def layer_norm(states: Float, gain: Float, bias: Float) -> Float:
     """Return states (time, hidden), each with mean 0 and deviation 1 over its units, g x + b."""
     centred = states - states.mean(-1, keepdims=True)
-    return gain * centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) + bias
+    spread = np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+    normed: Float = gain * centred / spread + bias
+    return normed
 
 
 def bidirectional(
