@@ -200,6 +200,24 @@ def test_keeping_the_energy_changes_neither_parameters_nor_answers(cell):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+@cells
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_energy": True}, {"truncate": 4, "keep_energy": True}, {"truncate": 4}]
+)
+def test_every_cell_trains_under_mixed_precision_too(cell, options):
+    sequences, lengths = rows()
+    exact, mixed = drawn(cell, **options), drawn(cell, **options)
+    wanted, _ = exact(sequences, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = mixed(sequences, lengths)
+    torch.testing.assert_close(found.float(), wanted, rtol=0, atol=0.05)
+    energies = exact.take_energy(), mixed.take_energy()
+    if options.get("keep_energy"):
+        torch.testing.assert_close(energies[1], energies[0], rtol=0.05, atol=0)
+    found.float().sum().backward()
+    assert all(p.grad is not None for p in mixed.stack.parameters())
+
+
 def test_nothing_is_kept_that_was_not_asked_for_and_all_is_taken_once():
     sequences, lengths = rows()
     plain, kept = drawn(("lstm", "after")), drawn(("lstm", "after"), keep_energy=True)

@@ -45,7 +45,8 @@ class ResetBeforeGRU(nn.GRU):
         for gate, candidate in zip(gates, candidates, strict=True):
             r, z = torch.sigmoid(torch.addmm(gate, state, u_gates)).chunk(2, 1)
             new = torch.tanh(torch.addmm(candidate, r * state, u_candidate))
-            state = torch.lerp(new, state, z)  # (1 - z) * new + z * state
+            # (1 - z) * new + z * state; the state stays as exact as it is under mixed precision.
+            state = torch.lerp(new.to(state.dtype), state, z.to(state.dtype))
             states.append(state)
         return torch.stack(states, dim=1), state[None]
 
