@@ -175,8 +175,6 @@ def test_dropout_acts_between_the_layers_in_training_only(layers):
         ("dot", {}),
         ("general", {}),
         ("concat", {}),
-        (None, {"bidirectional": True}),
-        (None, {"layer_norm": True}),
         (None, {"bidirectional": True, "layer_norm": True}),
         ("general", {"bidirectional": True, "layer_norm": True}),
     ],
