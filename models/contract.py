@@ -10,20 +10,21 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     FiniteFloat,
     model_validator,
 )
 
+from models.accuracy import Accuracy
 from models.calendar import Cycle, cycle_columns
 from models.covariates import Categories, static_columns
+from models.document import Document
 from models.frequency import Frequency
+from models.upgrade import upgraded
 
 METADATA_KEY = "model_card"
 
@@ -55,39 +56,7 @@ class StateKind(StrEnum):
     RECURRENT = "recurrent"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TargetAccuracy(_Frozen):
-    """
-    Errors of one target on windows the network never saw, in the target's own units.
-
-    ``mae`` is of the median and ``rmse`` of the mean forecast; ``weighted_quantile_loss`` is
-    2 * sum(pinball) / sum(|actual|), averaged over the levels (GluonTS); ``coverage`` is the
-    share of actuals between the lowest and the highest level.
-    """
-
-    mae: FiniteFloat
-    rmse: FiniteFloat
-    weighted_quantile_loss: FiniteFloat
-    coverage: FiniteFloat
-    nominal_coverage: FiniteFloat
-    seasonal_naive_mae: FiniteFloat
-    seasonal_naive_rmse: FiniteFloat
-
-
-class Accuracy(_Frozen):
-    """The held-out accuracy, beside repeating the last season."""
-
-    windows: Annotated[int, Field(ge=1)]
-    season: Annotated[int, Field(ge=1)]
-    start: datetime  # first forecast step that was held out
-    end: datetime
-    targets: Mapping[str, TargetAccuracy]
-
-
-class Provenance(_Frozen):
+class Provenance(Document):
     """Where a model comes from: to repeat it, never to decide anything by it."""
 
     data_sha256: str
@@ -101,7 +70,7 @@ class Provenance(_Frozen):
     created: datetime
 
 
-class StateSpec(_Frozen):
+class StateSpec(Document):
     """The kind of state, and the tensors of a recurrent one: name -> shape without batch."""
 
     kind: StateKind = StateKind.WINDOW
@@ -112,10 +81,10 @@ def _frequency(text: str) -> str:
     return str(Frequency.parse(text))
 
 
-class ModelCard(_Frozen):
+class ModelCard(Document):
     """What a caller must know to use a model, and nothing about how it works."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2  # of version 1, too, once it is read
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     task: Task = Task.FORECAST
     description: str = ""
@@ -136,6 +105,12 @@ class ModelCard(_Frozen):
     state: StateSpec = StateSpec()
     accuracy: Accuracy | None = None
     provenance: Provenance | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, document: Any) -> Any:  # noqa: ANN401  whatever the file holds
+        earlier = isinstance(document, Mapping) and document.get("schema_version") == 1
+        return upgraded(document) if earlier else document
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,4 +1,4 @@
-"""The mean of a forecast given by quantiles; numpy and nothing else."""
+"""The mean and the median of a forecast given by quantiles; numpy and nothing else."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,5 +22,17 @@ def mean_weights(levels: Sequence[float]) -> NDArray[np.float64]:
 def _weights(levels: tuple[float, ...]) -> NDArray[np.float64]:
     edges = np.concatenate(([0.0], (np.array(levels[1:]) + np.array(levels[:-1])) / 2, [1.0]))
     weights = np.diff(edges)
+    weights.setflags(write=False)
+    return weights
+
+
+@lru_cache(maxsize=256)
+def median_weights(levels: tuple[float, ...]) -> NDArray[np.float64]:
+    """
+    Return the weight of each quantile in the median, (quantiles,).
+
+    All of it for the level 0.5 where it is there; linear between its neighbours where it is not.
+    """
+    weights = np.array([np.interp(0.5, levels, one) for one in np.eye(len(levels))])
     weights.setflags(write=False)
     return weights

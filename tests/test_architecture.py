@@ -73,5 +73,5 @@ def test_the_zoo_is_small_and_beats_seasonal_naive():
         recipe = ROOT / "training/recipes" / f"{name}.toml"
         assert recipe.is_file()
         for found in card.accuracy.targets.values():
-            assert found.mae < found.seasonal_naive_mae
+            assert found.mae < found.baselines["seasonal_naive"].mae
     assert kinds == {"gru", "lstm", "attention"}

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.contract import Accuracy, ModelCard, Provenance
+from models.accuracy import Accuracy
+from models.contract import ModelCard, Provenance
 from models.repository import Entry, Repository
 from training.data import Table, read_table
 from training.evaluate import measure

@@ -3,6 +3,7 @@
 from rich import box
 from rich.table import Table
 
+from models.accuracy import SEASONAL_NAIVE, TargetAccuracy
 from models.contract import ModelCard
 
 
@@ -23,14 +24,19 @@ def accuracy_table(card: ModelCard) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for target, found in accuracy.targets.items():
         unit = card.units.get(target)
-        table.add_row(
-            f"{target} ({unit})" if unit else target,
-            f"{found.mae:.4g}",
-            f"{found.seasonal_naive_mae:.4g}",
-            f"{found.mae / found.seasonal_naive_mae:.2f}" if found.seasonal_naive_mae else "-",
-            f"{found.rmse:.4g}",
-            f"{found.seasonal_naive_rmse:.4g}",
-            f"{found.weighted_quantile_loss:.4f}",
-            f"{found.coverage:.0%} of {found.nominal_coverage:.0%}",
-        )
+        table.add_row(f"{target} ({unit})" if unit else target, *_figures(found))
     return table
+
+
+def _figures(found: TargetAccuracy) -> list[str]:
+    naive = found.baselines.get(SEASONAL_NAIVE)
+    ratio = naive.mae_ratio if naive else None
+    return [
+        f"{found.mae:.4g}",
+        f"{naive.mae:.4g}" if naive else "-",
+        "-" if ratio is None else f"{ratio:.2f}",
+        f"{found.rmse:.4g}",
+        f"{naive.rmse:.4g}" if naive else "-",
+        f"{found.weighted_quantile_loss:.4f}",
+        f"{found.coverage:.0%} of {found.nominal_coverage:.0%}",
+    ]

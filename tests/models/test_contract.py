@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from models.accuracy import Accuracy, BaselineAccuracy, ByStep, Example, Spread, TargetAccuracy
 from models.contract import (
     METADATA_KEY,
-    Accuracy,
     ContractError,
     ModelCard,
     Provenance,
     StateKind,
-    TargetAccuracy,
     Task,
 )
 
@@ -40,9 +39,26 @@ def card(**changes) -> ModelCard:
 
 
 def accuracy(**changes) -> Accuracy:
-    errors = dict.fromkeys(TargetAccuracy.model_fields, 0.5) | changes
-    target = TargetAccuracy(**errors)
-    return Accuracy(windows=3, season=24, start=DAY, end=DAY, targets={"load": target})
+    errors = ("mae", "rmse", "weighted_quantile_loss", "coverage", "nominal_coverage", "mase")
+    column = (0.5, None, 1e-9, 2.0)
+    measured = {
+        "spread": Spread(std=1, p10=0, p50=1, p90=2),
+        "by_step": ByStep(mae=column, rmse=column, coverage=column),
+        "baselines": {"last": BaselineAccuracy(mae=1, rmse=2, mae_ratio=0.5, mae_by_step=column)},
+        "examples": [
+            Example(
+                start=DAY,
+                history=column,
+                actuals=column,
+                quantiles=[column] * 3,
+                seasonal_naive=column,
+            )
+        ],
+    }
+    target = TargetAccuracy(**(dict.fromkeys(errors, 0.5) | measured | changes))
+    return Accuracy(
+        windows=3, season=24, start=DAY, end=DAY, targets={"load": target}, loses_to=("last",)
+    )
 
 
 def test_a_card_survives_the_file():
@@ -61,6 +77,41 @@ def test_a_card_survives_the_file():
     assert ModelCard.from_metadata(written.to_metadata()) == written
 
 
+def first_version(naive, mae=0.5) -> dict:
+    """Return a card as version 1 wrote it."""
+    errors = dict.fromkeys(("rmse", "weighted_quantile_loss", "coverage", "nominal_coverage"), 0.5)
+    errors |= {"mae": mae, "seasonal_naive_mae": naive, "seasonal_naive_rmse": 3.0}
+    day = DAY.isoformat()
+    measured = {"windows": 3, "season": 24, "start": day, "end": day, "targets": {"load": errors}}
+    return fields(schema_version=1, accuracy=measured)
+
+
+@pytest.mark.parametrize(
+    ("naive", "ratio", "loses_to"), [(2.0, 0.25, ()), (0.25, 2, ("seasonal_naive",)), (0, None, ())]
+)
+def test_a_card_of_the_first_version_is_read_as_one_of_today(naive, ratio, loses_to):
+    read = ModelCard.from_metadata({METADATA_KEY: json.dumps(first_version(naive))})
+    assert read.schema_version == 2
+    found = read.accuracy.targets["load"]
+    assert found.mae == 0.5
+    assert found.baselines == {
+        "seasonal_naive": BaselineAccuracy(mae=naive, rmse=3, mae_ratio=ratio)
+    }
+    assert (found.by_step, found.spread, found.mase) == (None, None, None)
+    assert read.accuracy.loses_to == loses_to
+    assert ModelCard.from_metadata(read.to_metadata()) == read
+
+
+@pytest.mark.parametrize("accuracy", [None, [], "good", {}, {"targets": []}, {"targets": {"a": 1}}])
+def test_a_card_of_the_first_version_that_is_none_is_refused_like_any_other(accuracy):
+    document = {METADATA_KEY: json.dumps(fields(schema_version=1, accuracy=accuracy))}
+    if accuracy is None:
+        assert ModelCard.from_metadata(document).accuracy is None
+        return
+    with pytest.raises(ContractError, match=r"model card cannot be read: ."):
+        ModelCard.from_metadata(document)
+
+
 @given(
     st.lists(st.floats(0.001, 0.999), min_size=1, max_size=9, unique=True).map(sorted),
     st.integers(1, 10_000),
@@ -74,7 +125,7 @@ def test_any_card_survives_the_file(quantiles, horizon, description):
 def test_a_file_carries_one_entry_and_nothing_else():
     metadata = card().to_metadata()
     assert list(metadata) == [METADATA_KEY]
-    assert json.loads(metadata[METADATA_KEY])["schema_version"] == 1
+    assert json.loads(metadata[METADATA_KEY])["schema_version"] == 2
 
 
 def test_a_card_says_the_shape_of_an_answer():
@@ -138,7 +189,7 @@ def test_the_frequency_is_kept_in_one_spelling():
         ({"name": "line\n"}, "should match pattern"),
         ({"name": "x" * 65}, "should match pattern"),
         ({"task": "translation"}, "forecast"),
-        ({"schema_version": 2}, "1"),
+        ({"schema_version": 3}, "2"),
         ({"colour": "blue"}, "Extra inputs"),
     ],
     ids=lambda each: str(each)[:40],
@@ -163,7 +214,7 @@ def test_a_file_without_a_card_is_not_ours():
         "7",
         '"card"',
         "{}",
-        json.dumps(fields(schema_version=2)),
+        json.dumps(fields(schema_version=3)),
         json.dumps(fields(surprise=1)),
         json.dumps(fields(horizon=-1)),
         json.dumps(fields(quantiles=[float("nan")])),

@@ -34,5 +34,6 @@ def test_two_epochs_on_etth1_teach_more_than_repeating_the_last_value_or_day(tmp
     assert all(math.isfinite(value) for value in found.model_dump().values())
     # Three seeds came to 0.77 of seasonal naive's error; repeating the last value, which is all
     # that an untrained network knows, to 0.90.
-    assert found.mae < 0.85 * found.seasonal_naive_mae
-    assert found.rmse < found.seasonal_naive_rmse
+    naive = found.baselines["seasonal_naive"]
+    assert found.mae < 0.85 * naive.mae
+    assert found.rmse < naive.rmse

@@ -1,0 +1,97 @@
+"""
+The measured accuracy on a card: per target and per step, beside baselines; computes nothing.
+
+``models.scores`` has the formulas, and both training and serving fill these documents by it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field, FiniteFloat
+
+from models.document import Document
+
+SEASONAL_NAIVE = "seasonal_naive"  # the baseline that every card has
+
+Column = tuple[FiniteFloat | None, ...]  # one number a step; null where nothing was observed
+
+
+class BaselineAccuracy(Document):
+    """
+    Errors of one baseline on the same windows, wherever it answers.
+
+    ``mae_ratio`` is the model's MAE over the baseline's where both answer, so below 1 the model
+    is the better one; null where the baseline makes no error at all.
+    """
+
+    mae: FiniteFloat
+    rmse: FiniteFloat
+    mae_ratio: FiniteFloat | None = None
+    mae_by_step: Column = ()
+
+
+class ByStep(Document):
+    """Errors for each step of the horizon, the first step first."""
+
+    mae: Column
+    rmse: Column
+    coverage: Column
+
+
+class Spread(Document):
+    """How the MAE of single windows varies: standard deviation, and the 10, 50 and 90 % points."""
+
+    std: FiniteFloat
+    p10: FiniteFloat
+    p50: FiniteFloat
+    p90: FiniteFloat
+
+
+class Example(Document):
+    """One held-out window for a picture: what was read last, what came, what was forecast."""
+
+    start: datetime  # of the first forecast step
+    history: Column
+    actuals: Column
+    quantiles: tuple[Column, ...]  # one column a level of the card
+    seasonal_naive: Column
+
+
+class TargetAccuracy(Document):
+    """
+    Errors of one target on windows the network never saw, in the target's own units.
+
+    ``mae`` is of the median and ``rmse`` of the mean forecast; ``weighted_quantile_loss`` is
+    2 * sum(pinball) / sum(|actual|), averaged over the levels (GluonTS); ``coverage`` is the
+    share of actuals between the lowest and the highest level; ``mase`` is the absolute error
+    over the mean |y(t) - y(t - season)| of the same series before the windows (Hyndman and
+    Koehler, 2006), null where that is zero or unknown.
+    """
+
+    mae: FiniteFloat
+    rmse: FiniteFloat
+    weighted_quantile_loss: FiniteFloat
+    coverage: FiniteFloat
+    nominal_coverage: FiniteFloat
+    mase: FiniteFloat | None = None
+    spread: Spread | None = None
+    by_step: ByStep | None = None
+    baselines: Mapping[str, BaselineAccuracy] = Field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
+
+
+class Accuracy(Document):
+    """
+    The held-out accuracy, beside baselines, seasonal naive among them.
+
+    ``loses_to`` names the baselines whose MAE the model does not reach, on average over the
+    targets: whoever publishes such a model says so.
+    """
+
+    windows: Annotated[int, Field(ge=1)]
+    season: Annotated[int, Field(ge=1)]
+    start: datetime  # first forecast step that was held out
+    end: datetime
+    targets: Mapping[str, TargetAccuracy]
+    loses_to: tuple[str, ...] = ()
