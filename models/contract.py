@@ -68,6 +68,7 @@ class Provenance(Document):
     versions: Mapping[str, str]
     parity_error: FiniteFloat  # largest |ONNX - torch| / scale over the gate's cases
     created: datetime
+    fingerprint: str | None = None  # of the series trained on; see ``models.fingerprint``
 
 
 class StateSpec(Document):

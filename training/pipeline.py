@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.accuracy import Accuracy
 from models.contract import ModelCard, Provenance
+from models.fingerprint import sketch
 from models.repository import Entry, Repository
 from training.data import Table, read_table
 from training.evaluate import measure
@@ -21,7 +22,7 @@ from training.export import write_model
 from training.fit import Fitted, fit
 from training.networks import Forecaster, Scaling, build
 from training.recipe import Recipe
-from training.windows import Batch, Split, split, training_part
+from training.windows import Batch, Split, split, trained_on, training_part
 
 SMALL = 128  # hidden units up to which one thread is the fastest
 PACKAGES = (
@@ -167,6 +168,7 @@ def _card(
             versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
             parity_error=0.0,  # measured, and written, by the export
             created=datetime.now(UTC).replace(microsecond=0),
+            fingerprint=sketch(trained_on(table, parts)),
         ),
     )
 

@@ -140,6 +140,13 @@ def training_part(table: Table, borders: dict[str, datetime]) -> NDArray[np.floa
     return np.concatenate([series.values[series.times <= last] for series in table.series])
 
 
+def trained_on(table: Table, parts: Split) -> list[NDArray[np.float32]]:
+    """Return the targets (steps, targets) of each series that training saw, validation too."""
+    last = np.datetime64(parts.borders["validation"].replace(tzinfo=None), "us")
+    count = parts.train.targets
+    return [series.values[series.times <= last, :count] for series in table.series]
+
+
 def _origins(table: Table, recipe: Recipe) -> tuple[Rows, Rows]:
     """List the origins with enough steps before them and a whole horizon after them."""
     shortest, offset = recipe.lengths[0], 0

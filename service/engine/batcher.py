@@ -11,8 +11,9 @@ from typing import Protocol
 from service.engine.costs import Costs, Proportional
 from service.engine.errors import EngineStopped, InferenceFailed
 from service.engine.jobs import Answer, Clock, Job, Row, Ticket, Timing
+from service.engine.lanes import Lanes
 from service.engine.observer import BatchReport, Observer
-from service.engine.scheduler import BatchPolicy, Scheduler
+from service.engine.scheduler import BatchPolicy
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Batcher:
         self._costs = costs or Proportional()
         policy = policy or BatchPolicy()
         self._enough = policy.max_batch_size
-        self._scheduler = Scheduler(policy, self._costs)
+        self._scheduler = Lanes(policy, self._costs)
         self.slots = slots or Slots()
         self._threads = ThreadPoolExecutor(self.slots.total, thread_name_prefix="runner")
         self._running = self._running_bulk = 0  # batches in threads; those of large requests
@@ -96,9 +97,11 @@ class Batcher:
     def _resting(self) -> bool:
         return not self._running and not self.waiting
 
-    async def predict(self, rows: Sequence[Row]) -> tuple[list[Answer], Timing]:
+    async def predict(
+        self, rows: Sequence[Row], *, background: bool = False
+    ) -> tuple[list[Answer], Timing]:
         """
-        Answer rows in order; cancel to leave.
+        Answer rows in order; cancel to leave.  What is background lets all others pass.
 
         Raises EngineStopped, Overloaded or InferenceFailed.
         """
@@ -110,14 +113,16 @@ class Batcher:
             if not told.done():
                 told.set_result(None)
 
-        ticket = self.submit(rows, tell)
+        ticket = self.submit(rows, tell, background=background)
         try:
             await told
             return ticket.result(), ticket.timing
         finally:  # also who is refused, failed or gone: what still waits waits for nobody
             self.release(ticket)
 
-    def submit(self, rows: Sequence[Row], tell: Callable[[Ticket], None]) -> Ticket:
+    def submit(
+        self, rows: Sequence[Row], tell: Callable[[Ticket], None], *, background: bool = False
+    ) -> Ticket:
         """
         Let a request of at least one row in; ``tell`` gets its ticket when it is over.
 
@@ -126,7 +131,7 @@ class Batcher:
         """
         if self._refusing:
             raise EngineStopped
-        ticket = Ticket(rows, self._clock(), tell)
+        ticket = Ticket(rows, self._clock(), tell, background=background)
         self._scheduler.add(ticket.jobs)
         self._wake()
         return ticket
@@ -198,7 +203,8 @@ class Batcher:
         return self._running < self.slots.total and small < self.slots.share
 
     def _is_bulk(self, job: Job) -> bool:
-        return len(job.ticket.jobs) > self._scheduler.useful_size(job.length)
+        ticket = job.ticket  # what can wait is lent no threads, and none of its batches lies ready
+        return not ticket.background and len(ticket.jobs) > self._scheduler.useful_size(job.length)
 
     def _runs_here(self, batch: Sequence[Job]) -> bool:
         limit = self.slots.inline_seconds

@@ -157,14 +157,18 @@ class Engine:
             raise ModelUnavailable(name, newest, failures[newest])
         return self._models.get((name, version)) or await self._load_once(name, version)
 
-    async def predict(self, model: LoadedModel, rows: Sequence[Row]) -> tuple[list[Answer], Timing]:
+    async def predict(
+        self, model: LoadedModel, rows: Sequence[Row], *, background: bool = False
+    ) -> tuple[list[Answer], Timing]:
         """
         Answer rows in order, each as if it were alone; cancel to leave.
+
+        What is background lets all others pass, and shares no batch with them.
 
         Raises InvalidSequence, Overloaded, InferenceFailed, NonFinitePrediction, EngineStopped.
         """
         check_rows(rows, model.card)
-        answers, timing = await model.batcher.predict(rows)
+        answers, timing = await model.batcher.predict(rows, background=background)
         insist_on_finite(answers)
         return answers, timing
 

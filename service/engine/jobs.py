@@ -50,14 +50,32 @@ class Ticket:
     for cycles.
     """
 
-    __slots__ = ("_answers", "_compute", "_error", "_missing", "_queue", "_tell", "jobs", "over")
+    __slots__ = (
+        "_answers",
+        "_compute",
+        "_error",
+        "_missing",
+        "_queue",
+        "_tell",
+        "background",
+        "jobs",
+        "over",
+    )
 
-    def __init__(self, rows: Sequence[Row], now: float, tell: Callable[["Ticket"], None]) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        now: float,
+        tell: Callable[["Ticket"], None],
+        *,
+        background: bool = False,
+    ) -> None:
         self._answers: list[Answer] = [_NONE] * len(rows)
         self._missing = len(rows)
         self._queue = self._compute = 0.0
         self._error: Exception | None = None
         self._tell = tell
+        self.background = background  # whether it lets others pass
         self.over = False  # answered, failed, or left by its caller
         self.jobs = [Job(row, self, index, now) for index, row in enumerate(rows)]
 
