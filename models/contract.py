@@ -23,6 +23,7 @@ from models.accuracy import Accuracy
 from models.calendar import Cycle, cycle_columns
 from models.covariates import Categories, static_columns
 from models.document import Document
+from models.fingerprint import checked_sketch
 from models.frequency import Frequency
 from models.upgrade import upgraded
 
@@ -68,7 +69,7 @@ class Provenance(Document):
     versions: Mapping[str, str]
     parity_error: FiniteFloat  # largest |ONNX - torch| / scale over the gate's cases
     created: datetime
-    fingerprint: str | None = None  # of the series trained on; see ``models.fingerprint``
+    fingerprint: Annotated[str, AfterValidator(checked_sketch)] | None = None  # of the series
 
 
 class StateSpec(Document):

@@ -61,6 +61,12 @@ def overlap(values: Array, kept: str) -> Overlap:
     return Overlap(checked, found, end)
 
 
+def checked_sketch(kept: str) -> str:
+    """Return a sketch as it is; raise ValueError for what is none."""
+    _unpack(kept)
+    return kept
+
+
 def _unpack(kept: str) -> Hashes:
     packed = np.frombuffer(base64.b64decode(kept, validate=True), np.uint8)
     if len(packed) % _BYTES:

@@ -70,8 +70,8 @@ class InferenceFailed(EngineError):
 class NonFinitePrediction(EngineError):
     """The model answered infinity or not-a-number."""
 
-    def __init__(self, index: int) -> None:
-        super().__init__(f"sequences[{index}]: the model's answer is not finite.")
+    def __init__(self, index: int, place: str | None = None) -> None:
+        super().__init__(f"{place or f'sequences[{index}]'}: the model's answer is not finite.")
         self.index = index
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from models.contract import ModelCard
 from service.engine.core import Engine
 from service.http.limits import TIMEOUT
 from service.http.schemas import arrow
-from service.http.schemas.examples import example_request
+from service.http.schemas.backtest import BacktestRequest
+from service.http.schemas.examples import example_backtest, example_request
 from service.http.schemas.native import PredictRequest
 from service.http.schemas.oip_documents import InferRequest
 
@@ -49,17 +51,21 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
         text = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        for wire in (PredictRequest, InferRequest):
+        for wire in (PredictRequest, BacktestRequest, InferRequest):
             schema = wire.model_json_schema(ref_template="#/components/schemas/{model}")
             text["components"]["schemas"] |= schema.pop("$defs", {})
             text["components"]["schemas"][wire.__name__] = schema
         cards = [model.card for name in engine.names() if (model := engine.newest(name))]
         for path, operations in text["paths"].items():
-            if path.endswith(("/predict", "/infer")):
+            if path.endswith(("/predict", "/backtest", "/infer")):
                 operations["post"]["parameters"] += _HEADERS
             if path.endswith("/predict"):
-                operations["post"]["requestBody"] = _body(cards)
+                body = _body(cards, PredictRequest, example_request)
+                body["content"] |= _table(_SERIES)
+                operations["post"]["requestBody"] = body
                 operations["post"]["responses"]["200"]["content"] |= _table(_ANSWERS)
+            if path.endswith("/backtest"):
+                operations["post"]["requestBody"] = _body(cards, BacktestRequest, example_backtest)
             for operation in operations.values():
                 _name_examples(operation, cards)
         return text
@@ -67,14 +73,16 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
     return document
 
 
-def _body(cards: Sequence[ModelCard]) -> dict[str, Any]:
+def _body(
+    cards: Sequence[ModelCard], wire: type[BaseModel], example: Callable[[ModelCard], Any]
+) -> dict[str, Any]:
     examples = {
-        card.name: {"summary": f"for {card.name}", "value": example_request(card)} for card in cards
+        card.name: {"summary": f"for {card.name}", "value": example(card)} for card in cards
     }
-    schema = {"$ref": "#/components/schemas/PredictRequest"}
+    schema = {"$ref": f"#/components/schemas/{wire.__name__}"}
     return {
         "required": True,
-        "content": {"application/json": {"schema": schema, "examples": examples}} | _table(_SERIES),
+        "content": {"application/json": {"schema": schema, "examples": examples}},
     }
 
 

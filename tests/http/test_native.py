@@ -117,7 +117,7 @@ async def test_models_are_listed_with_their_cards_limits_and_self_checks(service
     card = (await service.client.get(f"/v1/models/{GRU}/card")).json()
     assert card == detail["card"]
     accuracy = ModelCard.model_validate(card).accuracy.targets["co2"]
-    assert accuracy.mae < accuracy.seasonal_naive_mae
+    assert accuracy.mae < accuracy.baselines["seasonal_naive"].mae
 
 
 async def test_measured_costs_and_where_batches_run_are_told(tmp_path):

@@ -36,7 +36,7 @@ def complete(
     check_sequence(values, card, f"{place}.values", card.given)
     check_future(future, card, f"{place}.future", known)
     static = _static(series.static, card, f"{place}.static")
-    cycles = _cycles(start, len(values), card, f"{place}.start")
+    cycles = _cycles(start, len(values) + card.horizon, card, f"{place}.start")
     sequence = join(values, len(known), static, cycles[: len(values)])
     if not card.known:
         return sequence, None
@@ -44,9 +44,23 @@ def complete(
     return sequence, np.concatenate([ahead, cycles[len(values) :]], axis=1)
 
 
-def _cycles(start: datetime | None, length: int, card: ModelCard, place: str) -> Values:
-    """Return the columns of the calendar, (length + horizon, columns)."""
-    count = length + card.horizon
+def complete_history(
+    values: Array, static: object, start: datetime | None, card: ModelCard, place: str
+) -> Array:
+    """
+    Return all features (time, features) of what a history gives, (time, ``given``).
+
+    Raises InvalidRequest from ``place`` on, as ``complete`` does.
+    """
+    if not card.calendar and not card.static and static is None:
+        return values
+    row = _static(static, card, f"{place}.static")
+    cycles = _cycles(start, len(values), card, f"{place}.start")
+    return join(values, len(card.given_known), row, cycles)
+
+
+def _cycles(start: datetime | None, count: int, card: ModelCard, place: str) -> Values:
+    """Return the columns of the calendar, (count, columns)."""
     if not card.calendar:
         return np.empty((count, 0), np.float32)
     if start is None:

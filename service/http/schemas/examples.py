@@ -12,6 +12,14 @@ def example_request(card: ModelCard) -> dict[str, Any]:
     return {"sequences": [_sequence(card, length, number) for number, length in enumerate(lengths)]}
 
 
+def example_backtest(card: ModelCard) -> dict[str, Any]:
+    """Return a small valid body for a backtest: one series, forecast twice."""
+    length = card.min_length + card.horizon + 4
+    item = _sequence(card, length, 0)
+    item.pop("future", None)  # part of the values
+    return {"series": [item], "origins": 2}
+
+
 def _sequence(card: ModelCard, length: int, number: int) -> dict[str, Any]:
     width = len(card.given)
     rows = [

@@ -1,9 +1,9 @@
 """The native API's request and response, and their conversion into rows and bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import orjson
@@ -21,6 +21,7 @@ from service.http.schemas.reply import Reply
 
 Step = list[float | None]
 Numbers = list[float | None] | list[Step]
+Wire = TypeVar("Wire", bound=BaseModel)
 
 
 class _Wire(BaseModel):
@@ -105,7 +106,11 @@ class Query:
         self.rows: list[Row] = []
         self._times: list[list[str] | None] = []
         for index, series in enumerate(asked.series):
-            start = None if series.start is None else _start(series.start, index)
+            start = (
+                None
+                if series.start is None
+                else start_time(series.start, f"sequences[{index}].start")
+            )
             times = None if start is None else _timestamps(start, len(series.values), card, index)
             self._times.append(times)
             self.rows.append(Row(*complete(series, start, card, index), asked.attention))
@@ -138,7 +143,7 @@ class Query:
 
 def _read_carefully(body: bytes, max_sequences: int) -> Asked:
     """Read any request, or raise MalformedRequest or InvalidRequest naming the first place."""
-    envelope = _envelope(_parse(body))
+    envelope = validated(_Envelope, parse(body))
     count = len(envelope.sequences)
     if not 1 <= count <= max_sequences:
         raise InvalidRequest("sequences", f"expected 1 to {max_sequences} sequences, got {count}")
@@ -146,27 +151,25 @@ def _read_carefully(body: bytes, max_sequences: int) -> Asked:
     return Asked(series, envelope.quantiles, bool(envelope.explain))
 
 
-def _parse(body: bytes) -> object:
+def parse(body: bytes) -> object:
+    """Return the document of a body; raise MalformedRequest."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise MalformedRequest(f"The body is not JSON: {exc.msg} at byte {exc.pos}.") from None
 
 
-def _envelope(document: object) -> _Envelope:
+def validated(kind: type[Wire], document: object, place: str = "") -> Wire:
+    """Return a document as what it claims to be; raise InvalidRequest naming the place."""
     try:
-        return _Envelope.model_validate(document)
+        return kind.model_validate(document)
     except ValidationError as exc:
-        raise _invalid(exc, "") from None
+        raise _invalid(exc, place) from None
 
 
-def _item(item: object, index: int) -> _Item:
-    if type(item) is not dict:
-        return _Item(values=item)
-    try:
-        return _Item.model_validate(item)
-    except ValidationError as exc:
-        raise _invalid(exc, f"sequences[{index}]") from None
+def item_of(kind: type[Wire], document: object, place: str) -> Wire:
+    """Return a sequence as an object, whether it came as one or as its values alone."""
+    return validated(kind, document if type(document) is dict else {"values": document}, place)
 
 
 def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
@@ -194,7 +197,8 @@ def _labelled(levels: tuple[float, ...], wanted: tuple[float, ...]) -> list[tupl
 
 
 def _series(document: object, index: int) -> Series:
-    item, place = _item(document, index), f"sequences[{index}]"
+    place = f"sequences[{index}]"
+    item = item_of(_Item, document, place)
     values = to_matrix(item.values, f"{place}.values")
     future: Array | None = None
     if item.future is not None:
@@ -202,19 +206,25 @@ def _series(document: object, index: int) -> Series:
     return Series(values, item.id, item.start, future, item.static)
 
 
-def _start(text: str, index: int) -> datetime:
+def start_time(text: str, place: str) -> datetime:
+    """Return a time as it was sent; raise InvalidRequest."""
     try:
         return parse_time(text)
     except ValueError:
-        raise InvalidRequest(f"sequences[{index}].start", "expected an ISO 8601 time") from None
+        raise InvalidRequest(place, "expected an ISO 8601 time") from None
 
 
 def _timestamps(start: datetime, length: int, card: ModelCard, index: int) -> list[str]:
     """Return the times of the forecast steps."""
+    return timestamps(
+        start, range(length, length + card.horizon), card, f"sequences[{index}].start"
+    )
+
+
+def timestamps(start: datetime, steps: Iterable[int], card: ModelCard, place: str) -> list[str]:
+    """Return the times so many steps after a start; raise InvalidRequest."""
     frequency = Frequency.parse(card.frequency)
     try:
-        steps = range(length, length + card.horizon)
         return [format_time(frequency.step(start, step)) for step in steps]
     except OverflowError:
-        place = f"sequences[{index}].start"
         raise InvalidRequest(place, "the forecast would leave the calendar") from None

@@ -1,0 +1,38 @@
+"""One backtest: read the request, forecast in the background before the deadline, score."""
+
+import asyncio
+
+from fastapi import Request, Response
+
+from service.engine.core import Engine, LoadedModel
+from service.engine.errors import NonFinitePrediction
+from service.http.body import read_bytes
+from service.http.errors import DeadlineExceeded
+from service.http.limits import TIMEOUT, Limits
+from service.http.presence import Presence
+from service.http.schemas.backtest import Query
+
+ACCEPTED = ("application/json",)
+
+
+async def backtest(
+    engine: Engine, model: LoadedModel, request: Request, limits: Limits
+) -> Response:
+    """
+    Answer one request; reading and scoring keep off the event loop, where others are served.
+
+    Raises DeadlineExceeded and ClientGone beside all that the schema and the engine raise.
+    """
+    milliseconds = limits.deadline_ms(request.headers.get(TIMEOUT))
+    try:
+        async with asyncio.timeout(milliseconds / 1000):
+            body = await read_bytes(request, limits.max_body_bytes, ACCEPTED)
+            query = await asyncio.to_thread(Query, body, model.card, limits.max_sequences)
+            async with Presence(request.receive):
+                answers, _ = await engine.predict(model, query.rows, background=True)
+                reply = await asyncio.to_thread(query.write, answers, model.entry.version)
+    except TimeoutError:
+        raise DeadlineExceeded(milliseconds) from None
+    except NonFinitePrediction as exc:
+        raise NonFinitePrediction(exc.index, query.place(exc.index)) from None
+    return Response(reply.body, media_type=reply.media_type)
