@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from models.accuracy import SEASONAL_NAIVE
 from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
+from service.accuracy import describe
 from service.http.metrics import MULTIPROCESS
 from service.http.port import SharedPort
 from service.logs import configure
@@ -110,10 +110,8 @@ def list_models(folder: Path | None) -> None:
             f"{name}  version {entry.version}  {', '.join(card.targets)}  "
             f"{card.horizon} steps of {card.frequency} from {card.min_length}..{card.max_length}"
         )
-        for target, found in (card.accuracy.targets if card.accuracy else {}).items():
-            naive = found.baselines.get(SEASONAL_NAIVE)
-            ratio = f"{naive.mae_ratio:.2f}" if naive and naive.mae_ratio is not None else "-"
-            click.echo(f"    {target}: MAE {found.mae:.4g}, {ratio} of seasonal naive's")
+        for line in describe(card):
+            click.echo(f"    {line}")
 
 
 @main.command()

@@ -53,11 +53,16 @@ def test_make_demo_trains_serves_forecasts_draws_and_ends_by_itself():
 
 
 def test_the_request_of_the_readme_gets_the_answer_of_the_readme(tmp_path):
-    (curl,) = re.findall(r"-d '(\{.*?\})'\n", README, re.DOTALL)
-    (path,) = re.findall(r"http://127.0.0.1:8000(/v1\S+) -H", README)
+    bodies = re.findall(r"-d '(\{.*?\})'\n", README, re.DOTALL)
+    paths = re.findall(r"http://127.0.0.1:8000(/v1\S+) -H", README)
+    assert [path.rpartition("/")[2] for path in paths] == ["predict", "backtest"]
     with serving(tmp_path / "service.log", "--provider", "cpu") as service:
-        answer = httpx.post(f"{service.url}{path}", json=json.loads(curl))
-    assert answer.status_code == 200
+        answer, backtest = (
+            httpx.post(f"{service.url}{path}", json=json.loads(body))
+            for path, body in zip(paths, bodies, strict=True)
+        )
+    assert answer.status_code == backtest.status_code == 200
+    assert backtest.json()["series"][0]["windows"] == 3
     (promised,) = (json.loads(block) for block in blocks("json"))
     found = answer.json()
     for one, other in zip(found["predictions"], promised["predictions"], strict=True):

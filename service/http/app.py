@@ -17,7 +17,7 @@ from service.http.limits import Limits
 from service.http.metrics import Metrics
 from service.http.openapi import describe
 from service.http.protocol import EXPRESS
-from service.http.routes import native, oip, operations
+from service.http.routes import backtest, native, oip, operations
 from service.logs import configure
 from service.memory import Tidy
 from service.settings import Settings
@@ -69,6 +69,7 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
         redirect_slashes=False,  # another path is not found, as a problem
     )
     app.include_router(native.router(engine, limits))
+    app.include_router(backtest.router(engine, limits))
     app.include_router(oip.router(engine, limits))
     app.include_router(operations.router(engine, metrics))
     errors.install(app)

@@ -59,6 +59,13 @@ class DeadlineExceeded(RequestError):
         super().__init__(f"No answer within {milliseconds} ms.")
 
 
+class NotMeasured(RequestError):
+    """The card of the model holds no accuracy."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The accuracy of {name!r} was not measured when it was published.")
+
+
 class ClientGone(RequestError):
     """The client left; nobody reads this answer."""
 
@@ -82,6 +89,7 @@ TABLE: Mapping[type[Exception], Problem] = {
     InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),
     NonFinitePrediction: Problem(422, "model-non-finite", "The model's answer is not finite"),
     ModelNotFound: Problem(404, "model-not-found", "No such model"),
+    NotMeasured: Problem(404, "not-measured", "No accuracy was measured"),
     ClientGone: Problem(499, "client-gone", "The client closed the connection"),
     InferenceFailed: Problem(500, "model-error", "The model failed"),
     ModelUnavailable: Problem(503, "model-unavailable", "The model is not available", _RETRY),

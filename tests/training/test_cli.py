@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+from models.fingerprint import overlap
 from service.cli import main
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -116,7 +117,7 @@ def test_a_run_publishes_version_one_and_the_next_version_two(trained):
 def test_it_prints_the_error_beside_that_of_the_naive_forecast(trained):
     accuracy = card_of(trained.files[0]).accuracy
     lines = trained.first.stdout.splitlines()
-    (header,) = (line.split() for line in lines if "MAE" in line)
+    (header,) = (line.split() for line in lines if "target" in line)
     (row,) = (line.split() for line in lines if line.strip().startswith("y "))
     assert header[:4] == ["target", "MAE", "naive", "ratio"]
     found = accuracy.targets["y"]
@@ -161,6 +162,18 @@ def test_the_card_in_the_file_says_where_the_model_comes_from(trained):
     recipe = json.loads(provenance.recipe)
     assert recipe["data"]["source"] == "sales.csv"
     assert recipe["fit"] == {"epochs": 1, "seed": 7}
+
+
+def test_the_card_recognises_what_it_was_trained_on_and_not_what_was_held_out(trained):
+    provenance = card_of(trained.files[0]).provenance
+    rows = [line.split(",") for line in trained.data.read_text().splitlines()[1:]]
+    values = np.array([[float(row[1])] for row in rows]).astype(np.float32)
+    seen = sum(
+        datetime.fromisoformat(row[0]).replace(tzinfo=UTC) <= provenance.split["validation"]
+        for row in rows
+    )
+    assert overlap(values, provenance.fingerprint).end == seen < len(values)
+    assert overlap(values[seen:], provenance.fingerprint).found == 0
 
 
 def test_nothing_in_the_file_tells_of_this_machine(trained):

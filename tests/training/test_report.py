@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from models.accuracy import Accuracy, BaselineAccuracy, TargetAccuracy
+from models.accuracy import Accuracy, BaselineAccuracy, ByStep, Spread, TargetAccuracy
 from models.contract import ModelCard
 from training.report import accuracy_table
 
@@ -18,8 +18,17 @@ def printed(width: int, naive_mae: float, **figures: float) -> str:
     ratio = figures["mae"] / naive_mae
     naive = BaselineAccuracy(mae=naive_mae, rmse=0.5, mae_ratio=ratio)
     errors = dict.fromkeys(names, 0.5) | figures | {"baselines": {"seasonal_naive": naive}}
+    errors |= {
+        "spread": Spread(std=0.3, p10=0, p50=1, p90=2),
+        "by_step": ByStep(mae=(0.25, 4), rmse=(1, 1), coverage=(1, 1)),
+    }
     accuracy = Accuracy(
-        windows=69, season=12, start=DAY, end=DAY, targets={TARGET: TargetAccuracy(**errors)}
+        windows=69,
+        season=12,
+        start=DAY,
+        end=DAY,
+        targets={TARGET: TargetAccuracy(**errors)},
+        loses_to=("theta", "ets"),
     )
     card = ModelCard(
         name="sea",
@@ -51,3 +60,9 @@ def test_a_long_name_is_broken_and_never_the_figures():
     assert "…" not in text
     for figure in ("3.522e+34", "1.234e+33", "28.54", "3.5e+35", "50% of 50%"):
         assert figure in text
+
+
+def test_the_spread_the_first_and_last_step_and_what_it_lost_to_are_said():
+    text = " ".join(printed(80, 1.102, mae=0.8207).split())
+    assert f"{TARGET}: MAE ± 0.3 over windows, 0.25 at the first step, 4 at the last" in text
+    assert "It has larger errors than theta, ets." in text

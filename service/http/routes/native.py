@@ -8,14 +8,12 @@ from pydantic import BaseModel
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import ModelNotFound
-from service.http.backtest import backtest as backtest_with
 from service.http.body import media_type
 from service.http.errors import UnsupportedMediaType
 from service.http.limits import Limits
 from service.http.prediction import Query, WireFormat
 from service.http.prediction import predict as predict_with
 from service.http.schemas import arrow
-from service.http.schemas.backtest import BacktestResponse
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
 from service.http.schemas.native import PredictResponse
 from service.http.schemas.native import Query as JsonQuery
@@ -78,17 +76,6 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
         """Forecast each sequence with the version named."""
         model = await named_version(engine, name, version)
         return await predict_with(engine, model, request, limits, FORMAT)
-
-    @routes.post("/{name}/backtest", response_model=BacktestResponse)
-    async def backtest(name: Name, request: Request) -> Response:
-        """Score series of your own by rolling origin with the newest version; others go first."""
-        return await backtest_with(engine, await engine.model(name), request, limits)
-
-    @routes.post("/{name}/versions/{version}/backtest", response_model=BacktestResponse)
-    async def backtest_version(name: Name, version: Version, request: Request) -> Response:
-        """Score series of your own with the version named."""
-        model = await named_version(engine, name, version)
-        return await backtest_with(engine, model, request, limits)
 
     @routes.get("")
     async def list_models() -> ModelList:

@@ -1,0 +1,29 @@
+"""A card's accuracy as an image: what a browser is told about it."""
+
+from typing import Self
+
+from fastapi import Response
+
+from service.engine.core import LoadedModel
+from service.http.errors import NotMeasured
+from service.http.plot.accuracy import draw
+
+# Whatever a card says, its picture loads nothing and runs nothing.
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Picture(Response):
+    """An SVG document."""
+
+    media_type = "image/svg+xml"
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> Self:
+        """Return the picture of a model; raise NotMeasured."""
+        if model.card.accuracy is None:
+            raise NotMeasured(model.entry.name)
+        content = draw(model.card, model.card.accuracy, model.entry.version)
+        return cls(content, headers=HEADERS)
