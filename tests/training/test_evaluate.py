@@ -411,3 +411,20 @@ def test_a_long_horizon_of_many_targets_makes_no_large_card():
     scores.add(actuals, answers, {"a": actuals + 1, "b": actuals - 1}, np.ones((4, 7)))
     size = sum(len(target.model_dump_json()) for target in scores.targets())
     assert size < 250_000
+
+
+def test_a_series_that_repeats_itself_or_was_too_short_has_no_scaled_error():
+    flat, wild = np.full(20, 3.0), 10 * np.arange(20.0)
+    values = np.concatenate([flat, wild])[:, None].astype("f4")
+    clock = np.datetime64("2024-01-01", "us") + np.arange(40) * np.timedelta64(1, "h")
+
+    def two_too_high(batch: Batch) -> np.ndarray:
+        return np.repeat(batch.actuals[..., None] + 2, len(LEVELS), axis=-1)
+
+    def scaled(origins, first):
+        each = Windows(values, clock, np.array(origins), np.array(first), 6, HORIZON, 1, 0)
+        return measure(each, two_too_high, recipe()).targets["a"].mase
+
+    assert scaled([15, 35], [0, 20]) == pytest.approx(2 / 40)  # of the second alone
+    assert scaled([15], [0]) is None
+    assert scaled([22], [20]) is None
