@@ -101,7 +101,7 @@ def test_the_training_command_of_the_readme_trains_on_a_table_like_its_own(tmp_p
             sales = 100 + 30 * weekend + 5 * math.sin(number)
             rows.append(f"{shop},{day},{sales:.1f},{2 + number % 3},{weekend}")
     (tmp_path / "sales.csv").write_text("\n".join(rows))
-    train = [*command(".venv/bin/seqserve train"), "--epochs", "1", "--quiet"]
+    train = [*command(".venv/bin/seqserve train"), "--epochs", "1", "--anyway", "--quiet"]
     subprocess.run(train, cwd=tmp_path, check=True, timeout=110, capture_output=True)
     folder = command(".venv/bin/seqserve serve --models")[-1]
     log = tmp_path / "service.log"

@@ -45,6 +45,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--name", help="Name to publish under; the default is the file's and the network's.")
 @click.option("--models", type=FOLDER, default="models", show_default="./models")
 @click.option("--checkpoints", type=FOLDER, default="checkpoints", show_default="./checkpoints")
+@click.option("--anyway", is_flag=True, help="Publish a network that loses to a baseline, too.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context
@@ -55,6 +56,7 @@ def train(  # noqa: PLR0913  one argument an option
     models: Path,
     checkpoints: Path,
     *,
+    anyway: bool,
     resume: bool,
     quiet: bool,
     **options: object,
@@ -63,9 +65,9 @@ def train(  # noqa: PLR0913  one argument an option
     console = Console(markup=False, highlight=False)  # a column may be called "load [kW]"
     say = partial(console.print, soft_wrap=True)
     try:
-        chosen = Recipe.read(recipe) if recipe else _from_options(options)
+        chosen = Recipe.read(recipe) if recipe else recipe_from(options)
         if recipe:
-            _refuse_both(ctx, options)
+            refuse_both(ctx, options)
         say(f"{chosen.name}: a {chosen.network.kind} network on {chosen.data.source}")
         published = run(
             chosen,
@@ -73,6 +75,7 @@ def train(  # noqa: PLR0913  one argument an option
             checkpoints=checkpoints,
             resume=resume,
             progress=not quiet,
+            anyway=anyway,
             say=say,
         )
     except TrainingError as exc:
@@ -81,7 +84,8 @@ def train(  # noqa: PLR0913  one argument an option
     _tell(say, published, models)
 
 
-def _from_options(options: dict[str, object]) -> Recipe:
+def recipe_from(options: dict[str, object]) -> Recipe:
+    """Build a recipe from the options of the command line; raise RecipeError."""
     needed = {
         "data": "--data",
         "time": "--time",
@@ -125,7 +129,8 @@ def _given(**values: object) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _refuse_both(ctx: click.Context, options: dict[str, object]) -> None:
+def refuse_both(ctx: click.Context, options: dict[str, object]) -> None:
+    """Raise UsageError for options beside a recipe."""
     given = [key for key, value in options.items() if value not in (None, ())]
     if given:
         flags = ", ".join(f"--{'id' if key == 'series' else key}" for key in given)

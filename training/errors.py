@@ -4,8 +4,11 @@ Everything that can go wrong in training for a reason its user can mend.
 * TrainingError
   - RecipeError      the recipe says something impossible
   - DataError        the table does not hold what the recipe says; names file, row and column
+  - Outperformed     the network loses to a baseline, and nobody said to publish it anyway
   - ParityError      the exported file does not answer as its network does
 """
+
+from collections.abc import Mapping
 
 
 class TrainingError(Exception):
@@ -37,6 +40,21 @@ class DataError(TrainingError):
         self.source = source
         self.row = row
         self.column = column
+
+
+class Outperformed(TrainingError):
+    """The network makes a larger error than a baseline that costs nothing."""
+
+    def __init__(self, name: str, ratios: Mapping[str, float]) -> None:
+        lost = " and ".join(
+            f"{ratio:.3g} times that of {baseline}" for baseline, ratio in ratios.items()
+        )
+        super().__init__(
+            f"{name}: on held-out data its error is {lost}; the model was not published.\n"
+            "  Change the recipe, see what else there is with seqserve compare, or publish it "
+            "with --anyway."
+        )
+        self.ratios = dict(ratios)
 
 
 class ParityError(TrainingError):

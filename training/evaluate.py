@@ -37,7 +37,7 @@ def measure(
     among them.  A missing actual counts for nothing.  Raise TrainingError for a forecast that
     is not finite.
     """
-    scores, scales = Scores(recipe.quantiles), _scales(windows, recipe.seasonality)
+    scores, scale = Scores(recipe.quantiles), scales(windows, recipe.seasonality)
     examples = Examples(windows)
     count = len(windows)
     for start in range(0, count, batch_size):
@@ -51,7 +51,7 @@ def measure(
                 "  Look for extreme values in the table, or lower learning_rate."
             )
         others = {name: answer(windows, rows) for name, answer in baselines.items()}
-        scores.add(batch.actuals, forecast, {SEASONAL_NAIVE: naive} | others, scales[rows])
+        scores.add(batch.actuals, forecast, {SEASONAL_NAIVE: naive} | others, scale[rows])
         examples.keep(rows, batch.actuals, forecast, naive)
     return Accuracy(
         windows=count,
@@ -69,7 +69,7 @@ def measure(
     )
 
 
-def _scales(windows: Windows, season: int) -> NDArray[np.float64]:
+def scales(windows: Windows, season: int) -> NDArray[np.float64]:
     """Return (windows, targets): seasonal naive's error in the series before its first window."""
     first, series = np.unique(windows.first, return_inverse=True)
     until = np.full(len(first), len(windows.values))

@@ -17,9 +17,9 @@ from models.contract import ModelCard, Provenance
 from models.fingerprint import sketch
 from models.repository import Entry, Repository
 from training.data import Table, read_table
-from training.evaluate import measure
 from training.export import write_model
 from training.fit import Fitted, fit
+from training.guard import guarded
 from training.networks import Forecaster, Scaling, build
 from training.recipe import Recipe
 from training.windows import Batch, Split, split, trained_on, training_part
@@ -52,42 +52,59 @@ def train(  # noqa: PLR0913  a run has this many choices
     checkpoints: Path,
     resume: bool = False,
     progress: bool = True,
+    anyway: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Published:
     """
     Run a recipe and publish the model as the next version.
 
-    Raises TrainingError: RecipeError, DataError or ParityError.  Nothing is published then.
+    A network that loses to a baseline, see ``guard``, is published only ``anyway``, and its
+    card says so.  Raises TrainingError: RecipeError, DataError, Outperformed or ParityError.
+    Nothing is published then.
     """
     table = read_table(recipe.data)
-    recipe = _decided(recipe, table)
+    recipe = decided(recipe, table)
     parts = split(table, recipe)
     say(
         f"{table.rows:,} rows of {len(table.series)} series; windows: {len(parts.train):,} to "
         f"train, {len(parts.validation):,} to validate, {len(parts.test):,} held out"
     )
-    scaling = Scaling.learn(training_part(table, parts.borders))
-    if recipe.network.normalisation == "last":
-        scaling = scaling.with_changes(parts.train.typical_change())
-    torch.manual_seed(recipe.fit.seed)
-    network = build(recipe, scaling, missing=table.missing)
-    with _threads(recipe):
-        fitted = fit(
-            network,
-            parts.train,
-            parts.validation,
-            recipe,
-            checkpoints=checkpoints / recipe.name,
-            resume=resume,
-            progress=progress,
+    with threads(recipe):
+        fitted = learn(
+            recipe, table, parts, checkpoints=checkpoints, resume=resume, progress=progress
         )
         say(f"fitted in {fitted.epochs} epochs, {fitted.seconds:.0f} s; measuring")
-        accuracy = measure(parts.test, _forecaster(fitted.network), recipe)
+        accuracy = guarded(recipe, parts, forecaster(fitted.network), anyway=anyway, say=say)
         card = _card(recipe, table, parts, fitted.network, accuracy)
         return _publish(repository, fitted, card)
 
 
-def _decided(recipe: Recipe, table: Table) -> Recipe:
+def learn(  # noqa: PLR0913  what to train on what, and how this run is kept
+    recipe: Recipe,
+    table: Table,
+    parts: Split,
+    *,
+    checkpoints: Path,
+    resume: bool = False,
+    progress: bool = True,
+) -> Fitted:
+    """Build a decided recipe's network and fit it; see ``fit`` for what is raised."""
+    scaling = Scaling.learn(training_part(table, parts.borders))
+    if recipe.network.normalisation == "last":
+        scaling = scaling.with_changes(parts.train.typical_change())
+    torch.manual_seed(recipe.fit.seed)
+    return fit(
+        build(recipe, scaling, missing=table.missing),
+        parts.train,
+        parts.validation,
+        recipe,
+        checkpoints=checkpoints / recipe.name,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def decided(recipe: Recipe, table: Table) -> Recipe:
     """Choose what the recipe leaves to the data: series of different size need their own units."""
     if recipe.network.normalisation != "auto":
         return recipe
@@ -105,7 +122,7 @@ def _publish(repository: Repository, fitted: Fitted, card: ModelCard) -> Publish
 
 
 @contextmanager
-def _threads(recipe: Recipe) -> Iterator[None]:
+def threads(recipe: Recipe) -> Iterator[None]:
     """
     Give torch the threads of the recipe.
 
@@ -121,7 +138,8 @@ def _threads(recipe: Recipe) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _forecaster(network: Forecaster) -> Callable[[Batch], NDArray[np.float32]]:
+def forecaster(network: Forecaster) -> Callable[[Batch], NDArray[np.float32]]:
+    """Return what answers a batch with quantiles, (batch, horizon, targets, quantiles)."""
     network = network.eval().cpu()
 
     @torch.inference_mode()

@@ -54,7 +54,9 @@ def many(path: Path) -> Path:
 
 
 def options(folder: Path, data: Path) -> list[str]:
-    plan = "--time ds --target y --freq 1h --horizon 4 --network gru --epochs 1 --window 24"
+    plan = (
+        "--time ds --target y --freq 1h --horizon 4 --network gru --epochs 1 --window 24 --anyway"
+    )
     folders = ["--models", str(folder / "models"), "--checkpoints", str(folder / "checkpoints")]
     return ["--data", str(data), *plan.split(), *folders]
 
@@ -207,6 +209,7 @@ def test_many_series_with_several_targets_features_and_known_columns(tmp_path):
         *("--data", data, "--time", "ds", "--id", "place"),
         *("--target", "load [kw]", "--target", "price", "--feature", "wind", "--known", "hour"),
         *("--freq", "1H", "--horizon", 4, "--network", "lstm", "--window", 12, "--epochs", 1),
+        "--anyway",
         *("--models", tmp_path / "models", "--checkpoints", tmp_path / "checkpoints"),
     )
     assert result.exit_code == 0, result.output
@@ -256,7 +259,7 @@ def test_a_recipe_file_is_all_it_needs(tmp_path, monkeypatch):
         "[network]\nhidden = 8\nlayers = 1\n[fit]\nepochs = 1\n"
     )
     monkeypatch.chdir(tmp_path)  # nor does the folder one stands in matter
-    result = train("study/small.toml", "--quiet")
+    result = train("study/small.toml", "--quiet", "--anyway")
     assert result.exit_code == 0, result.output
     card = card_of(tmp_path / "models" / "from-a-recipe" / "1.onnx")
     assert card.quantiles == (0.5,)

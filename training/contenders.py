@@ -1,0 +1,95 @@
+"""A network as a contender beside the classical methods: trained as by ``train``, not published."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from training.baselines import BASELINES, Forecast
+from training.comparison import Contender
+from training.data import Table
+from training.pipeline import forecaster, learn, threads
+from training.recipe import MEDIAN, Cell, NetworkRecipe, Recipe
+from training.windows import Rows, Split, Windows
+
+KINDS = (*get_args(Cell), "attention")
+
+
+class Network:
+    """A recipe's network, fitted on the same parts and asked at the same origins."""
+
+    pooled = True
+
+    def __init__(
+        self, recipe: Recipe, table: Table, parts: Split, *, checkpoints: Path, progress: bool
+    ) -> None:
+        self.name = recipe.network.kind
+        self.recipe = recipe
+        self.table = table
+        self.parts = parts
+        self.checkpoints = checkpoints
+        self.progress = progress
+
+    def fit(self, train: Windows, validation: Windows) -> None:
+        """Train until the validation loss no longer improves."""
+        parts = replace(self.parts, train=train, validation=validation)
+        with threads(self.recipe):
+            self.fitted = learn(
+                self.recipe,
+                self.table,
+                parts,
+                checkpoints=self.checkpoints,
+                progress=self.progress,
+            )
+
+    def forecast(self, windows: Windows, rows: Rows) -> Forecast:
+        """Answer with the quantiles the network has learnt."""
+        with threads(self.recipe):
+            batch = windows.batch(rows, windows.available(rows))
+            quantiles = forecaster(self.fitted.network)(batch).astype(np.float64)
+        return Forecast(quantiles[..., self.recipe.quantiles.index(MEDIAN)], quantiles)
+
+
+def contenders(  # noqa: PLR0913  what runs on what, and how
+    recipe: Recipe,
+    table: Table,
+    parts: Split,
+    *,
+    networks: Sequence[str],
+    checkpoints: Path,
+    progress: bool,
+) -> Iterator[Contender]:
+    """Name the classical methods, then the networks, the cheap ones first; none is made yet."""
+    for name, make in BASELINES.items():
+        yield name, partial(make, recipe)
+    for kind in networks:
+        yield (
+            kind,
+            partial(
+                _network, recipe, kind, table, parts, checkpoints=checkpoints, progress=progress
+            ),
+        )
+
+
+def _network(  # noqa: PLR0913
+    recipe: Recipe, kind: str, table: Table, parts: Split, *, checkpoints: Path, progress: bool
+) -> Network:
+    return Network(of_kind(recipe, kind), table, parts, checkpoints=checkpoints, progress=progress)
+
+
+def of_kind(recipe: Recipe, kind: str) -> Recipe:
+    """
+    Return the recipe with another network of the same size; raise RecipeError.
+
+    What only the recipe's own kind can have is left out of the others.
+    """
+    network = recipe.network
+    if kind != network.kind:
+        plain = NetworkRecipe()
+        unlike = {"reset": plain.reset, "score": plain.score}
+        network = network.model_copy(update={"kind": kind, **unlike})
+    document = recipe.model_dump() | {"name": f"compare-{kind}", "network": network.model_dump()}
+    return Recipe.build(document, f"the recipe with {kind}")

@@ -1,0 +1,57 @@
+"""Hold a trained network against what costs nothing, before it is published; trains no network."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.accuracy import SEASONAL_NAIVE, Accuracy
+from training.baselines import Baseline, DoesNotApply, Ridge
+from training.errors import Outperformed
+from training.evaluate import Forecaster, measure
+from training.recipe import Recipe
+from training.windows import Rows, Split, Windows
+
+RIDGE = "ridge"
+_WORDS = {SEASONAL_NAIVE: "seasonal naive", RIDGE: "ridge"}
+
+
+def guarded(
+    recipe: Recipe,
+    parts: Split,
+    forecaster: Forecaster,
+    *,
+    anyway: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Accuracy:
+    """
+    Measure a network beside seasonal naive and ridge on the test part.
+
+    One whose MAE exceeds that of either, by the mean of the ratio over the targets, raises
+    Outperformed, unless ``anyway``; the accuracy then names what it loses to.
+    """
+    accuracy = measure(parts.test, forecaster, recipe, baselines=_ridge(recipe, parts, say))
+    lost = {_WORDS[name]: _ratio(accuracy, name) for name in accuracy.loses_to}
+    if lost and not anyway:
+        raise Outperformed(recipe.name, lost)
+    for name, ratio in lost.items():
+        say(f"it loses to {name}, by an error {ratio:.3g} times as large; the card says so")
+    return accuracy
+
+
+def _ridge(
+    recipe: Recipe, parts: Split, say: Callable[[str], None]
+) -> Mapping[str, Callable[[Windows, Rows], NDArray[np.float32]]]:
+    ridge: Baseline = Ridge(recipe)
+    try:
+        ridge.fit(parts.train, parts.validation)
+    except DoesNotApply as exc:
+        say(f"not held against ridge: {exc}")
+        return {}
+    return {RIDGE: lambda windows, rows: ridge.forecast(windows, rows).points.astype(np.float32)}
+
+
+def _ratio(accuracy: Accuracy, name: str) -> float:
+    """Return the mean over targets; infinite where only the baseline makes no error."""
+    found = [each.baselines[name].mae_ratio for each in accuracy.targets.values()]
+    return float(np.mean([np.inf if ratio is None else ratio for ratio in found]))
