@@ -16,10 +16,12 @@ from models.accuracy import Accuracy
 from models.contract import ModelCard, Provenance
 from models.fingerprint import sketch
 from models.repository import Entry, Repository
+from training.calibrate import calibrate
 from training.data import Table, read_table
 from training.export import write_model
 from training.fit import Fitted, fit
 from training.guard import guarded
+from training.linear import solve_skip
 from training.networks import Forecaster, Scaling, build
 from training.recipe import Recipe
 from training.windows import Batch, Split, split, trained_on, training_part
@@ -88,13 +90,16 @@ def learn(  # noqa: PLR0913  what to train on what, and how this run is kept
     resume: bool = False,
     progress: bool = True,
 ) -> Fitted:
-    """Build a decided recipe's network and fit it; see ``fit`` for what is raised."""
+    """Build a decided recipe's network, fit and calibrate it; see ``fit`` for what is raised."""
     scaling = Scaling.learn(training_part(table, parts.borders))
     if recipe.network.normalisation == "last":
         scaling = scaling.with_changes(parts.train.typical_change())
     torch.manual_seed(recipe.fit.seed)
-    return fit(
-        build(recipe, scaling, missing=table.missing),
+    network = build(recipe, scaling, missing=table.missing)
+    if recipe.network.linear == "solved":
+        solve_skip(network, parts.train, parts.validation)
+    fitted = fit(
+        network,
         parts.train,
         parts.validation,
         recipe,
@@ -102,6 +107,9 @@ def learn(  # noqa: PLR0913  what to train on what, and how this run is kept
         resume=resume,
         progress=progress,
     )
+    if recipe.fit.calibrate:
+        calibrate(fitted.network, forecaster(fitted.network), parts.validation)
+    return fitted
 
 
 def decided(recipe: Recipe, table: Table) -> Recipe:

@@ -17,6 +17,7 @@ MEDIAN = 0.5
 Cell = Literal["gru", "lstm", "rnn"]
 Reset = Literal["after", "before"]
 Score = Literal["dot", "general", "concat"]
+Normalisation = Literal["last", "reversible", "scaled"]
 
 
 class _Frozen(BaseModel):
@@ -93,7 +94,7 @@ class NetworkRecipe(_Frozen):
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    normalisation: Literal["auto", "last", "reversible"] = "auto"  # reversible for many series
+    normalisation: Literal["auto"] | Normalisation = "auto"  # reversible for many series
     channels: Literal["joint", "independent"] = "joint"  # independent: one row for each target
     segment: Annotated[int, Field(ge=2)] | None = None  # steps read as one
     linear: Literal["learnt", "solved"] = "learnt"  # solved: in closed form, before training
@@ -130,6 +131,7 @@ class FitRecipe(_Frozen):
     clip_value: Annotated[float, Field(gt=0)] | None = None
     clip_scaled: Annotated[float, Field(gt=0)] | None = None  # by value, then the largest to 1
     windows_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: every window once
+    calibrate: bool = True  # the quantiles, on the validation part
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"

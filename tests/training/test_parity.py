@@ -34,7 +34,7 @@ networks = st.fixed_dictionaries(
         "hidden": st.sampled_from([4, 8, 20]),
         "heads": st.sampled_from([1, 2, 4]),
         "layers": st.integers(1, 3),
-        "normalisation": st.sampled_from(["last", "reversible"]),
+        "normalisation": st.sampled_from(["last", "reversible", "scaled"]),
         "linear_steps": st.sampled_from([0, 5]),
         "channels": st.sampled_from(["joint", "independent"]),
         "segment": st.sampled_from([None, 2, 5]),

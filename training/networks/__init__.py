@@ -1,7 +1,5 @@
 """One family of networks per file, and the one place that builds a recipe's network."""
 
-from typing import Literal
-
 from training.networks.attention import SelfAttention
 from training.networks.channels import IndependentChannels
 from training.networks.forecaster import Forecaster
@@ -10,7 +8,7 @@ from training.networks.normalise import Normaliser, Scaling
 from training.networks.recurrent import Recurrent
 from training.networks.segments import Segments
 from training.networks.skip import LinearSkip
-from training.recipe import NetworkRecipe, Recipe
+from training.recipe import NetworkRecipe, Normalisation, Recipe
 
 __all__ = ["Forecaster", "Scaling", "build"]
 
@@ -19,9 +17,7 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     """Build the untrained network of a recipe; ``missing`` where the data has gaps as NaN."""
     network, data = recipe.network, recipe.data
     targets, known = len(data.targets), len(data.ahead)
-    kind: Literal["last", "reversible"] = (
-        "reversible" if network.normalisation == "reversible" else "last"
-    )
+    kind: Normalisation = "last" if network.normalisation == "auto" else network.normalisation
     normaliser = Normaliser(
         scaling, targets, known, kind=kind, missing=missing, stops=_stops(network)
     )

@@ -74,15 +74,35 @@ class Forecaster(nn.Module):
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None, actuals: Tensor
     ) -> Tensor:
         """
-        Return the pinball loss in the units the network sees; a NaN among the actuals is skipped.
+        Return the pinball loss; a NaN among the actuals is skipped.
 
-        Those are the global scale, or each row's own spread where the normalisation is reversible.
+        Its units are the global scale, or each row's own spread where the normalisation is
+        reversible, so that series of every size count alike.
         """
-        normalised, batch, _ = self._answer(sequences, lengths, future)
+        relative, batch, _ = self._answer(sequences, lengths, future)
+        wanted = self.normaliser.relative(actuals, batch.shift)
+        if batch.spread is not None and self.normaliser.kind == "reversible":
+            wanted = wanted / batch.spread
+        elif batch.spread is not None:
+            relative = relative * batch.spread[..., None]
+        return pinball(self.levels, relative, wanted)
+
+    @torch.no_grad()
+    def linear_pairs(
+        self, sequences: Tensor, lengths: Tensor, actuals: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Return what the skip reads, (batch, targets, steps), and what would be right after it.
+
+        That is (batch, targets, horizon), in the units the network sees; NaN where unknown.
+        """
+        if self.skip is None:
+            raise ValueError("This network has no linear skip.")
+        batch: Normalised = self.normaliser(sequences, lengths)
         wanted = self.normaliser.relative(actuals, batch.shift)
         if batch.spread is not None:
             wanted = wanted / batch.spread
-        return pinball(self.levels, normalised, wanted)
+        return self.skip.recent(batch.targets, lengths), wanted.transpose(1, 2)
 
     def _answer(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None

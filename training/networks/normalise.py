@@ -1,12 +1,14 @@
 """Scaling and masks, inside the graph: padding, gaps, units; it knows no network."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from training.recipe import Normalisation
 
 # What keeps a flat row's spread above zero: a share of its own level, and of the global scale.
 _FLAT = 1e-4
@@ -75,9 +77,10 @@ class Normaliser(nn.Module):
 
     "last" subtracts the last observed value; "reversible" subtracts the row's mean and divides
     by its deviation (RevIN, Kim et al., ICLR 2022, without the learnt affine map), so that series
-    of very different size are alike to the network.  A row in
-    which a target was never observed keeps the global mean and scale.  No answer depends on
-    the padding, in any bit: row statistics are gathered or summed from left to right.
+    of very different size are alike to the network; "scaled" subtracts the last observed value
+    and divides by the deviation.  A row in which a target was never observed keeps the global
+    mean and scale.  No answer depends on the padding, in any bit: row statistics are gathered or
+    summed from left to right.
 
     ``stops`` says that the network reads no further than each row's length by itself, once
     exported: what lies beyond then needs no mask, which costs a served batch several passes.
@@ -92,7 +95,7 @@ class Normaliser(nn.Module):
         targets: int,
         known: int,
         *,
-        kind: Literal["last", "reversible"],
+        kind: Normalisation,
         missing: bool,
         stops: bool = False,
     ) -> None:
@@ -103,7 +106,7 @@ class Normaliser(nn.Module):
         self.known = known
         self.kind = kind
         self.missing = missing
-        self._needs_masks = missing or kind == "reversible" or not stops
+        self._needs_masks = missing or kind != "last" or not stops
         self.channels = len(scaling.mean) * (2 if missing else 1)
 
     def forward(self, sequences: Tensor, lengths: Tensor) -> Normalised:
@@ -160,7 +163,8 @@ class Normaliser(nn.Module):
             return last, None
         centre, deviation, observed = _moments(values, seen, last, lengths)
         spread = deviation + _FLAT * centre.abs() + _LEAST * scale
-        return centre, torch.where(observed, spread / scale, 1.0)
+        shift = centre if self.kind == "reversible" else last
+        return shift, torch.where(observed, spread / scale, 1.0)
 
 
 def _last_observed(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:

@@ -1,0 +1,61 @@
+"""Solve a network's linear skip in closed form, before the network learns what is left."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.networks import Forecaster
+from training.networks.ridge import Ridge
+from training.windows import Rows, Windows
+
+_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # shares of the mean square of an input
+_WINDOWS = 16_384  # at most so many are read, evenly spread
+_BATCH = 256
+
+Pairs = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def solve_skip(network: Forecaster, train: Windows, validation: Windows) -> float:
+    """
+    Set the skip to ridge regression in the units the network sees, and keep training off it.
+
+    One map serves all targets.  The penalty is what has the least absolute error on the
+    validation part; it is returned, as a share of the mean square of an input.
+    """
+    if network.skip is None:
+        raise ValueError("This network has no linear skip.")
+    steps, horizon = network.skip.map.in_features, network.skip.map.out_features
+    ridge = Ridge(steps, horizon)
+    for inputs, wanted in _pairs(network, train):
+        ridge.add(inputs, wanted)
+    solved = {penalty: ridge.solve(penalty) for penalty in _PENALTIES}
+    errors = dict.fromkeys(solved, 0.0)
+    for inputs, wanted in _pairs(network, validation):
+        for penalty, weights in solved.items():
+            errors[penalty] += float(np.nansum(np.abs(inputs @ weights - wanted)))
+    best = min(errors, key=errors.__getitem__)
+    network.skip.fix(solved[best])
+    return best
+
+
+def _pairs(network: Forecaster, windows: Windows) -> Iterator[Pairs]:
+    """Yield inputs (rows, steps) and what is wanted (rows, horizon), a row a window and target."""
+    every = spread(len(windows), _WINDOWS)
+    for start in range(0, len(every), _BATCH):
+        rows = every[start : start + _BATCH]
+        batch = windows.batch(rows, windows.available(rows))
+        pair = network.linear_pairs(
+            torch.from_numpy(batch.sequences),
+            torch.from_numpy(batch.lengths),
+            torch.from_numpy(np.ascontiguousarray(batch.actuals)),
+        )
+        inputs, wanted = (each.flatten(0, 1).numpy() for each in pair)
+        yield inputs, wanted
+
+
+def spread(count: int, most: int) -> Rows:
+    """Return at most so many of the rows 0 to count - 1, evenly spread."""
+    rows: Rows = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+    return rows
