@@ -32,6 +32,7 @@ import onnxruntime
 TOLERANCE = 1e-4  # of |ONNX - torch| / scale; what was measured lies below 2e-5
 _OPSET = {False: 20, True: 23}  # 23 has the native Attention op
 _NO_LIMIT = 2**31  # of what constant folding may take in and give out, in elements
+_TRACED = 1024  # steps at most of the rows that the exporter sees
 _ULPS = 4
 _LOGGERS = ("torch", "torch.onnx", "onnxscript", "onnx_ir")
 _GARBAGE = 1e6
@@ -64,10 +65,11 @@ def write_model(network: Forecaster, card: ModelCard, path: Path) -> ModelCard:
 
 def export(network: Forecaster, card: ModelCard, path: Path) -> None:
     """Write the network as ONNX under the names of the contract, with the card inside."""
-    case = _case(np.random.default_rng(0), network, card, (3, max(card.min_length, 5)))
+    # As long as rows are: of one segment or one block, torch would take their number for fixed.
+    time = max(5, min(card.max_length, _TRACED))
+    case = _case(np.random.default_rng(0), network, card, (3, time))
     names = [SEQUENCES, LENGTHS, FUTURE][: 3 if card.known else 2]
-    batch, time = Dim.DYNAMIC, Dim.DYNAMIC
-    shapes = ({0: batch, 1: time}, {0: batch}, {0: batch})
+    shapes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, {0: Dim.DYNAMIC})
     with quiet(_LOGGERS, logging.ERROR, [""]), torch.no_grad():
         program = torch.onnx.export(
             _Graph(network),

@@ -17,12 +17,16 @@ _BATCH = 256
 Pairs = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-def solve_skip(network: Forecaster, train: Windows, validation: Windows) -> float:
+def solve_skip(
+    network: Forecaster, train: Windows, validation: Windows, *, trained: bool = False
+) -> float:
     """
-    Set the skip to ridge regression in the units the network sees, and keep training off it.
+       Set the skip to ridge regression in the units the network sees.
 
-    One map serves all targets.  The penalty is what has the least absolute error on the
-    validation part; it is returned, as a share of the mean square of an input.
+       Training refines it where it is ``trained``, and goes around it otherwise.
+    One map
+       serves all targets.  The penalty is what has the least absolute error on the
+       validation part; it is returned, as a share of the mean square of an input.
     """
     if network.skip is None:
         raise ValueError("This network has no linear skip.")
@@ -36,7 +40,7 @@ def solve_skip(network: Forecaster, train: Windows, validation: Windows) -> floa
         for penalty, weights in solved.items():
             errors[penalty] += float(np.nansum(np.abs(inputs @ weights - wanted)))
     best = min(errors, key=errors.__getitem__)
-    network.skip.fix(solved[best])
+    network.skip.start(solved[best], trained=trained)
     return best
 
 

@@ -96,8 +96,8 @@ def learn(  # noqa: PLR0913  what to train on what, and how this run is kept
         scaling = scaling.with_changes(parts.train.typical_change())
     torch.manual_seed(recipe.fit.seed)
     network = build(recipe, scaling, missing=table.missing)
-    if recipe.network.linear == "solved":
-        solve_skip(network, parts.train, parts.validation)
+    if (linear := recipe.network.linear) != "learnt":
+        solve_skip(network, parts.train, parts.validation, trained=linear == "refined")
     fitted = fit(
         network,
         parts.train,

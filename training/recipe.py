@@ -1,5 +1,7 @@
 """A recipe: all that decides a training run, as one TOML document and one frozen value."""
 
+import os
+import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +26,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _zoned(time: datetime) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def _border(border: float | datetime) -> float | datetime:
     if isinstance(border, datetime):
-        return border if border.tzinfo else border.replace(tzinfo=UTC)
+        return _zoned(border)
     if not 0 < border < 1:
         raise ValueError("must be a share between 0 and 1, or a time")
     return border
@@ -80,6 +86,7 @@ class SplitRecipe(_Frozen):
 
     validation: Border = 0.1  # share of the time line, or the first time of the part
     test: Border = 0.1
+    end: Annotated[datetime, AfterValidator(_zoned)] | None = None  # from here on nothing is used
 
 
 class NetworkRecipe(_Frozen):
@@ -97,7 +104,8 @@ class NetworkRecipe(_Frozen):
     normalisation: Literal["auto"] | Normalisation = "auto"  # reversible for many series
     channels: Literal["joint", "independent"] = "joint"  # independent: one row for each target
     segment: Annotated[int, Field(ge=2)] | None = None  # steps read as one
-    linear: Literal["learnt", "solved"] = "learnt"  # solved: in closed form, before training
+    # Learnt with the network, or first in closed form: kept as solved, or refined in training.
+    linear: Literal["learnt", "solved", "refined"] = "learnt"
     linear_steps: Annotated[int, Field(ge=0)] = 0  # last steps of the linear skip (LSTNet); 0: none
 
     @model_validator(mode="after")
@@ -108,8 +116,8 @@ class NetworkRecipe(_Frozen):
             raise ValueError("only a gru has a reset gate")
         if self.kind == "attention" and self.score is not None:
             raise ValueError("score is for attention over the states of gru, lstm or rnn")
-        if self.linear == "solved" and not self.linear_steps:
-            raise ValueError("linear = solved needs linear_steps, the steps it maps")
+        if self.linear != "learnt" and not self.linear_steps:
+            raise ValueError(f"linear = {self.linear} needs linear_steps, the steps it maps")
         if self.kind == "attention" and (self.bidirectional or self.layer_norm):
             raise ValueError(
                 "bidirectional and layer_norm are for gru, lstm and rnn; attention has both"
@@ -241,6 +249,12 @@ class Recipe(_Frozen):
 
 
 def _resolve(source: str, folder: Path) -> str:
+    """Write a source as it is found from anywhere; $NAME is a variable of the environment."""
+    source = os.path.expandvars(source)
+    if missing := re.search(r"\$\{?(\w+)", source):
+        raise RecipeError(
+            f"{source}: {missing[1]} is not set\n  Set it to the folder that holds the data."
+        )
     if source.startswith("statsmodels:") or Path(source).is_absolute():
         return source
     return str(folder / source)

@@ -109,7 +109,7 @@ def split(table: Table, recipe: Recipe) -> Split:
     inside = {
         "train": ends < cuts[0],
         "validation": (starts >= cuts[0]) & (ends < cuts[1]),
-        "test": starts >= cuts[1],
+        "test": (starts >= cuts[1]) & (ends < cuts[2]),
     }
     parts = {}
     for part, chosen in inside.items():
@@ -129,7 +129,7 @@ def split(table: Table, recipe: Recipe) -> Split:
         )
     borders = {
         name: _utc(clock[clock < cut].max())
-        for name, cut in zip(("train", "validation"), cuts, strict=True)
+        for name, cut in zip(("train", "validation"), cuts, strict=False)
     }
     return Split(**parts, borders=borders)
 
@@ -162,23 +162,30 @@ def _origins(table: Table, recipe: Recipe) -> tuple[Rows, Rows]:
     return np.concatenate(origins), np.concatenate(first)
 
 
-def _cuts(table: Table, recipe: Recipe) -> tuple[np.datetime64, np.datetime64]:
-    """Return the first times of validation and of test."""
+def _cuts(table: Table, recipe: Recipe) -> tuple[np.datetime64, np.datetime64, np.datetime64]:
+    """Return the first times of validation and of test, and of what is not used."""
     start = min(series.times[0] for series in table.series)
     end = max(series.times[-1] for series in table.series)
+    after = end + np.timedelta64(1, "us")
+    if recipe.split.end is not None:
+        after = end = _instant(recipe.split.end)
     whole = end - start
 
     def cut(border: float | datetime, share_after: float) -> np.datetime64:
         if isinstance(border, datetime):
-            return np.datetime64(border.astimezone(UTC).replace(tzinfo=None), "us")
+            return _instant(border)
         return np.datetime64(end - np.timedelta64(int(whole.astype(int) * share_after), "us"), "us")
 
     validation, test = recipe.split.validation, recipe.split.test
     last = cut(test, test if isinstance(test, float) else 0.0)
     if isinstance(validation, float):
         kept = (end - last).astype(int) / max(1, whole.astype(int))
-        return cut(validation, validation + kept), last
-    return cut(validation, 0.0), last
+        return cut(validation, validation + kept), last, after
+    return cut(validation, 0.0), last, after
+
+
+def _instant(time: datetime) -> np.datetime64:
+    return np.datetime64(time.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def _observed(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
@@ -125,6 +125,12 @@ def rows(card, network, lengths, random):
     shapes,
     st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=5),
     st.integers(0, 2**31),
+)
+@example(  # the exporter must not take the number of segments it sees for fixed
+    {"kind": "gru+dot", "hidden": 4, "layers": 1, "segment": 5, "bidirectional": True},
+    {"targets": 1, "features": 0, "known": 0, "missing": False, "quantiles": (0.5,), "horizon": 2},
+    [[5, 12, 20]],
+    1,
 )
 def test_a_published_file_answers_as_its_network(network, shape, batches, seed):
     built, card = prepare(network, shape, seed)

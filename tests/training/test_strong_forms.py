@@ -143,9 +143,21 @@ def test_the_solved_skip_forecasts_a_linear_series_before_any_training():
     assert np.abs(median - batch.actuals).mean() < 0.05
 
 
-def test_a_linear_skip_that_is_solved_needs_its_steps():
+def test_a_refined_skip_goes_on_learning():
+    net = network(linear="refined", linear_steps=3)
+    held = windows(np.random.default_rng(0).normal(size=(90, 2)))
+    solve_skip(net, held, held, trained=True)
+    assert net.skip.map.weight.abs().sum() > 0
+    batch = held.batch(np.arange(5), np.full(5, 24))
+    parts = (torch.from_numpy(part) for part in (batch.sequences, batch.lengths))
+    net.loss(*parts, None, torch.from_numpy(batch.actuals)).backward()
+    assert net.skip.map.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("linear", ["solved", "refined"])
+def test_a_linear_skip_in_closed_form_needs_its_steps(linear):
     with pytest.raises(ValueError, match="needs linear_steps"):
-        recipe(linear="solved")
+        recipe(linear=linear)
 
 
 def test_few_of_many_rows_are_spread_over_all():

@@ -28,8 +28,8 @@ class LinearSkip(nn.Module):
         recent = gather_steps(targets, steps.clamp(min=0))  # (batch, steps, targets)
         return torch.where((steps >= 0)[..., None], recent, 0.0).transpose(1, 2)
 
-    def fix(self, weights: NDArray[np.float64]) -> None:
-        """Take the weights (steps, horizon) and keep them: training goes around them."""
+    def start(self, weights: NDArray[np.float64], *, trained: bool) -> None:
+        """Take the weights (steps, horizon); unless ``trained``, training goes around them."""
         with torch.no_grad():
             self.map.weight.copy_(torch.from_numpy(weights.T))
-        self.map.weight.requires_grad_(False)  # noqa: FBT003  torch has no name for it
+        self.map.weight.requires_grad_(trained)
