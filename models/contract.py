@@ -21,6 +21,7 @@ from pydantic import (
 
 from models.accuracy import Accuracy
 from models.calendar import Cycle, cycle_columns
+from models.classification import ClassificationAccuracy
 from models.covariates import Categories, static_columns
 from models.document import Document
 from models.fingerprint import checked_sketch
@@ -32,7 +33,7 @@ METADATA_KEY = "model_card"
 SEQUENCES = "sequences"  # (batch, time, features) float32, padded on the right
 LENGTHS = "lengths"  # (batch,) int64, the valid steps of each sequence
 FUTURE = "future"  # (batch, horizon, known) float32, covariates known ahead
-PREDICTIONS = "predictions"  # (batch, horizon, targets, quantiles) float32
+PREDICTIONS = "predictions"  # (batch, horizon, targets, quantiles) or (batch, classes) float32
 ATTENTION = "attention"  # (batch, time) float32, the weights of the readout
 STATE = "state."  # prefix of what a stream carries into a step
 NEXT_STATE = "next_state."  # prefix of what it carries out
@@ -48,6 +49,7 @@ class Task(StrEnum):
     """What a model answers; the shape of ``predictions`` follows from it."""
 
     FORECAST = "forecast"
+    CLASSIFY = "classify"
 
 
 class StateKind(StrEnum):
@@ -63,7 +65,8 @@ class Provenance(Document):
     data_sha256: str
     rows: int
     series: int
-    split: Mapping[str, datetime]  # the last time of the parts "train" and "validation"
+    # The last time of the parts "train" and "validation"; of a classifier, each part's series.
+    split: Mapping[str, datetime | int]
     seed: int
     recipe: str  # the whole recipe, as JSON
     versions: Mapping[str, str]
@@ -80,24 +83,30 @@ class StateSpec(Document):
 
 
 def _frequency(text: str) -> str:
-    return str(Frequency.parse(text))
+    return str(Frequency.parse(text)) if text else ""
 
 
 class ModelCard(Document):
-    """What a caller must know to use a model, and nothing about how it works."""
+    """
+    What a caller must know to use a model, and nothing about how it works.
+
+    ``targets``, ``horizon``, ``quantiles`` and ``frequency`` are of a forecaster, ``classes`` of a
+    classifier; what a model does not have is empty.
+    """
 
     schema_version: Literal[2] = 2  # of version 1, too, once it is read
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     task: Task = Task.FORECAST
     description: str = ""
     features: Annotated[tuple[str, ...], Field(min_length=1)]  # columns of ``sequences``
-    targets: Annotated[tuple[str, ...], Field(min_length=1)]  # the first columns of ``features``
+    targets: tuple[str, ...] = ()  # the first columns of ``features``
     known: tuple[str, ...] = ()  # columns of ``future``; the last columns of ``features``
     calendar: tuple[Cycle, ...] = ()  # made from times: the last columns of ``known``, two each
     static: Mapping[str, Categories] = Field(default_factory=dict)  # the columns before ``known``
-    horizon: Annotated[int, Field(ge=1)]
-    quantiles: Annotated[tuple[float, ...], Field(min_length=1)]
-    frequency: Annotated[str, AfterValidator(_frequency)]
+    horizon: Annotated[int, Field(ge=0)] = 0
+    quantiles: tuple[float, ...] = ()
+    frequency: Annotated[str, AfterValidator(_frequency)] = ""
+    classes: tuple[str, ...] = ()  # columns of ``predictions``
     min_length: Annotated[int, Field(ge=1)] = 1
     max_length: Annotated[int, Field(ge=1)]
     missing_values: bool = False  # whether a feature may be NaN
@@ -105,7 +114,7 @@ class ModelCard(Document):
     exact: bool = True  # whether batching changes no bit on CPU; otherwise within 1e-6
     units: Mapping[str, str] = Field(default_factory=dict)  # per target
     state: StateSpec = StateSpec()
-    accuracy: Accuracy | None = None
+    accuracy: Accuracy | ClassificationAccuracy | None = None
     provenance: Provenance | None = None
 
     @model_validator(mode="before")
@@ -116,6 +125,37 @@ class ModelCard(Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.task is Task.CLASSIFY:
+            self._check_classes()
+        else:
+            self._check_forecast()
+        if len(set(self.features)) != len(self.features):
+            raise ValueError("a feature is named twice")
+        if self.min_length > self.max_length:
+            raise ValueError("min_length must not exceed max_length")
+        return self
+
+    def _check_classes(self) -> None:
+        of_forecasts = "targets", "known", "calendar", "static", "horizon", "quantiles", "frequency"
+        if given := [name for name in of_forecasts if getattr(self, name)]:
+            raise ValueError(f"a classifier has no {', '.join(given)}")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("a class is named twice")
+        if len(self.classes) < 2:  # noqa: PLR2004
+            raise ValueError("classes must hold at least 2 items")
+        if self.accuracy is not None and tuple(self._recall()) != self.classes:
+            raise ValueError("the accuracy is a forecaster's, or of other classes")
+
+    def _recall(self) -> Mapping[str, float]:
+        return {} if isinstance(self.accuracy, Accuracy | None) else self.accuracy.recall
+
+    def _check_forecast(self) -> None:
+        if not (self.targets and self.quantiles):
+            raise ValueError("targets and quantiles must hold at least 1 item each")
+        if not (self.horizon and self.frequency):
+            raise ValueError("horizon must be greater than or equal to 1, frequency be given")
+        if self.classes or isinstance(self.accuracy, ClassificationAccuracy):
+            raise ValueError("classes and their accuracy are a classifier's")
         if self.features[: len(self.targets)] != self.targets:
             raise ValueError("the first features must be the targets")
         if self.known and self.features[-len(self.known) :] != self.known:
@@ -123,15 +163,10 @@ class ModelCard(Document):
         self._check_made()
         if len(self.targets) + len(self.known) > len(self.features):
             raise ValueError("a target cannot be known ahead")
-        if len(set(self.features)) != len(self.features):
-            raise ValueError("a feature is named twice")
         if any(low >= high for low, high in pairwise(self.quantiles)):
             raise ValueError("quantiles must be in increasing order")
         if not 0 < self.quantiles[0] <= self.quantiles[-1] < 1:
             raise ValueError("quantiles must lie between 0 and 1")
-        if self.min_length > self.max_length:
-            raise ValueError("min_length must not exceed max_length")
-        return self
 
     def _check_made(self) -> None:
         """Refuse columns of the calendar, or static ones, that are not where they belong."""
@@ -154,8 +189,10 @@ class ModelCard(Document):
         return self.known[: len(self.known) - len(cycle_columns(self.calendar))]
 
     @property
-    def answer_shape(self) -> tuple[int, int, int]:
-        """The shape of one row of ``predictions``: (horizon, targets, quantiles)."""
+    def answer_shape(self) -> tuple[int, ...]:
+        """The shape of one row of ``predictions``: (horizon, targets, quantiles) or (classes,)."""
+        if self.task is Task.CLASSIFY:
+            return (len(self.classes),)
         return self.horizon, len(self.targets), len(self.quantiles)
 
     def to_metadata(self) -> dict[str, str]:

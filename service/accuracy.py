@@ -1,9 +1,20 @@
-"""The accuracy on a card, in lines for a terminal."""
+"""What a card says, in lines for a terminal: what is answered, and how well."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from models.accuracy import SEASONAL_NAIVE, Accuracy, BaselineAccuracy, TargetAccuracy
-from models.contract import ModelCard
+from models.classification import ClassificationAccuracy
+from models.contract import ModelCard, Task
+
+
+def summary(card: ModelCard) -> str:
+    """Say in a line what is read and what is answered."""
+    lengths = f"{card.min_length}..{card.max_length}"
+    if card.task is Task.CLASSIFY:
+        return f"{', '.join(card.features)}  {len(card.classes)} classes from {lengths} steps"
+    steps = f"{card.horizon} steps of {card.frequency}"
+    return f"{', '.join(card.targets)}  {steps} from {lengths}"
 
 
 def describe(card: ModelCard) -> Iterator[str]:
@@ -11,6 +22,8 @@ def describe(card: ModelCard) -> Iterator[str]:
     accuracy = card.accuracy
     if accuracy is None:
         yield "no accuracy was measured"
+    elif isinstance(accuracy, ClassificationAccuracy):
+        yield from _classes(accuracy)
     else:
         for target, found in accuracy.targets.items():
             yield from _target(target, card.units.get(target), found)
@@ -20,9 +33,26 @@ def describe(card: ModelCard) -> Iterator[str]:
             f"{accuracy.end:%Y-%m-%d}"
         )
     if card.provenance is not None:
-        ends = (f"{part} to {end:%Y-%m-%d}" for part, end in card.provenance.split.items())
-        yield f"split: {', '.join(ends)}"
+        parts = (_part(name, size) for name, size in card.provenance.split.items())
+        yield f"split: {', '.join(parts)}"
         yield f"data: sha256 {card.provenance.data_sha256}"
+
+
+def _part(name: str, size: datetime | int) -> str:
+    return f"{name} {size:,}" if isinstance(size, int) else f"{name} to {size:%Y-%m-%d}"
+
+
+def _classes(found: ClassificationAccuracy) -> Iterator[str]:
+    yield (
+        f"accuracy {found.accuracy:.1%}; most frequent class {found.majority_accuracy:.1%}, "
+        f"nearest series {found.nearest_accuracy:.1%}"
+    )
+    yield (
+        f"  macro F1 {found.macro_f1:.3f}, log loss {found.log_loss:.3f}, "
+        f"calibration error {found.calibration_error:.3f}"
+    )
+    yield from _warning(found)
+    yield f"held out: {found.series:,} series"
 
 
 def _target(name: str, unit: str | None, found: TargetAccuracy) -> Iterator[str]:
@@ -44,7 +74,7 @@ def _target(name: str, unit: str | None, found: TargetAccuracy) -> Iterator[str]
             yield f"  {_ratio(errors)} of {other}'s {errors.mae:.4g}"
 
 
-def _warning(accuracy: Accuracy) -> Iterator[str]:
+def _warning(accuracy: Accuracy | ClassificationAccuracy) -> Iterator[str]:
     if accuracy.loses_to:
         yield f"WARNING: larger errors than {', '.join(accuracy.loses_to)}"
 

@@ -14,7 +14,7 @@ from uvicorn.supervisors import Multiprocess
 
 from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
-from service.accuracy import describe
+from service.accuracy import describe, summary
 from service.http.metrics import MULTIPROCESS
 from service.http.port import SharedPort
 from service.logs import configure
@@ -106,10 +106,7 @@ def list_models(folder: Path | None) -> None:
         except (ModelRejected, ContractError) as exc:
             click.echo(f"{name}  version {entry.version}  unreadable: {exc}")
             continue
-        click.echo(
-            f"{name}  version {entry.version}  {', '.join(card.targets)}  "
-            f"{card.horizon} steps of {card.frequency} from {card.min_length}..{card.max_length}"
-        )
+        click.echo(f"{name}  version {entry.version}  {summary(card)}")
         for line in describe(card):
             click.echo(f"    {line}")
 

@@ -101,7 +101,8 @@ def test_the_training_command_of_the_readme_trains_on_a_table_like_its_own(tmp_p
             sales = 100 + 30 * weekend + 5 * math.sin(number)
             rows.append(f"{shop},{day},{sales:.1f},{2 + number % 3},{weekend}")
     (tmp_path / "sales.csv").write_text("\n".join(rows))
-    train = [*command(".venv/bin/seqserve train"), "--epochs", "1", "--anyway", "--quiet"]
+    train = [*command(".venv/bin/seqserve train --data sales.csv"), "--epochs", "1"]
+    train += ["--anyway", "--quiet"]
     subprocess.run(train, cwd=tmp_path, check=True, timeout=110, capture_output=True)
     folder = command(".venv/bin/seqserve serve --models")[-1]
     log = tmp_path / "service.log"
@@ -112,6 +113,24 @@ def test_the_training_command_of_the_readme_trains_on_a_table_like_its_own(tmp_p
         answer = httpx.post(f"{service.url}/v1/models/{model['name']}/predict", json=body)
     assert card["features"] == ["y", "price", "holiday"]
     assert len(answer.json()["predictions"][0]["mean"]) == 14
+
+
+def test_the_classifier_of_the_readme_is_trained_by_its_command(tmp_path):
+    rows = ["day,pm25,DEWP,PRES,Iws,season"]
+    for number in range(24):
+        season, level = ("summer", 20) if number % 2 else ("winter", -10)
+        hours = range(20 + number % 5)
+        rows += [f"d{number},{hour},{level + hour},1010,{number},{season}" for hour in hours]
+    (tmp_path / "days.csv").write_text("\n".join(rows))
+    train = command(".venv/bin/seqserve train --data days.csv")
+    subprocess.run([*train, "--epochs", "1", "--quiet"], cwd=tmp_path, check=True, timeout=110)
+    log = tmp_path / "service.log"
+    with serving(log, "--models", str(tmp_path / train[-1]), "--provider", "cpu") as service:
+        path = f"{service.url}/v1/models/days-gru/predict"
+        answer = httpx.post(path, json={"sequences": [[[50, 15, 1005, 3]] * 24]})
+    (found,) = answer.json()["predictions"]
+    assert found["label"] in found["probabilities"]
+    assert list(found["probabilities"]) == ["summer", "winter"]
 
 
 def test_the_settings_table_is_the_settings():

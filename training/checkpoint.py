@@ -7,22 +7,23 @@ from typing import Any
 import torch
 
 from training.errors import TrainingError
-from training.recipe import Recipe
+from training.recipe import Trained
 
 RECIPE = "recipe"  # the entry that says what made a checkpoint
 _FREE: dict[str, Any] = {  # what may change between a run and the one that goes on from it
     "description": True,
+    "task": True,
     "data": {"source", "units"},
     "fit": {"epochs", "patience", "threads", "accelerator", "devices", "precision"},
 }
 
 
-def identity(recipe: Recipe) -> str:
+def identity(recipe: Trained) -> str:
     """Write all of a recipe that a checkpoint's weights and optimiser depend on."""
     return recipe.model_dump_json(exclude=_FREE)
 
 
-def resumable(path: Path, recipe: Recipe) -> Path:
+def resumable(path: Path, recipe: Trained) -> Path:
     """Return the checkpoint's path; raise TrainingError where this recipe cannot go on from it."""
     if not zipfile.is_zipfile(path):  # torch.load of anything else fails in any way it likes
         raise TrainingError(

@@ -4,19 +4,24 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from rich.console import Console
 
 from models.calendar import Cycle
+from models.classification import ClassificationAccuracy
 from models.repository import Repository
+from training.classify.pipeline import train as classify
+from training.classify.recipe import ClassifyRecipe, read_recipe
+from training.classify.report import class_table
 from training.errors import RecipeError, TrainingError
 from training.pipeline import Published
-from training.pipeline import train as run
+from training.pipeline import train as forecast
 from training.recipe import Cell, Recipe
 from training.report import accuracy_table
 
+_OF_FORECASTS = ("target", "freq", "horizon", "known", "calendar", "static", "fill")
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -26,6 +31,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--time", help="Column of timestamps.")
 @click.option("--target", multiple=True, help="Column to forecast; repeat for several.")
 @click.option("--freq", help="Distance between rows: 15min, 1h, 1d, 1w, 1mo, ...")
+@click.option("--label", help="Classify: the column with the class of each series.")
 @click.option("--horizon", type=click.IntRange(1), help="Steps to forecast.")
 @click.option("--network", type=click.Choice([*get_args(Cell), "attention"]))
 @click.option("--id", "series", help="Column that names the series, if there are several.")
@@ -65,11 +71,11 @@ def train(  # noqa: PLR0913  one argument an option
     console = Console(markup=False, highlight=False)  # a column may be called "load [kW]"
     say = partial(console.print, soft_wrap=True)
     try:
-        chosen = Recipe.read(recipe) if recipe else recipe_from(options)
+        chosen = read_recipe(recipe) if recipe else _from_options(options)
         if recipe:
             refuse_both(ctx, options)
         say(f"{chosen.name}: a {chosen.network.kind} network on {chosen.data.source}")
-        published = run(
+        published = _run(
             chosen,
             Repository(models),
             checkpoints=checkpoints,
@@ -80,8 +86,22 @@ def train(  # noqa: PLR0913  one argument an option
         )
     except TrainingError as exc:
         raise click.ClickException(str(exc)) from exc
-    console.print(accuracy_table(published.card))
+    found = published.card.accuracy
+    if isinstance(found, ClassificationAccuracy):
+        console.print(class_table(published.card.name, found))
+    else:
+        console.print(accuracy_table(published.card))
     _tell(say, published, models)
+
+
+def _run(recipe: Recipe | ClassifyRecipe, repository: Repository, **how: Any) -> Published:  # noqa: ANN401 -- of both pipelines
+    if isinstance(recipe, ClassifyRecipe):
+        return classify(recipe, repository, **how)
+    return forecast(recipe, repository, **how)
+
+
+def _from_options(options: dict[str, object]) -> Recipe | ClassifyRecipe:
+    return _labelled_from(options) if options["label"] else recipe_from(options)
 
 
 def recipe_from(options: dict[str, object]) -> Recipe:
@@ -117,6 +137,31 @@ def recipe_from(options: dict[str, object]) -> Recipe:
         "fit": _given(epochs=options["epochs"], seed=options["seed"]),
     }
     return Recipe.build(document, "the options")
+
+
+def _labelled_from(options: dict[str, object]) -> ClassifyRecipe:
+    """Build a classifier's recipe from the options of the command line; raise RecipeError."""
+    needed = {"data": "--data", "series": "--id", "feature": "--feature"}
+    if missing := [flag for key, flag in needed.items() if not options[key]]:
+        raise RecipeError(f"With --label, give {', '.join(missing)} too.")
+    if other := [f"--{key}" for key in _OF_FORECASTS if options[key]]:
+        raise RecipeError(f"With --label, leave out {', '.join(other)}.")
+    kind = options["network"] or "gru"
+    document = {
+        "task": "classify",
+        "name": options["name"] or f"{_stem(str(options['data']))}-{kind}",
+        "max_length": options["window"],
+        "data": _given(
+            source=options["data"],
+            id=options["series"],
+            label=options["label"],
+            features=options["feature"],
+            time=options["time"],
+        ),
+        "network": {"kind": kind},
+        "fit": _given(epochs=options["epochs"], seed=options["seed"]),
+    }
+    return ClassifyRecipe.build(document, "the options")
 
 
 def _stem(source: str) -> str:

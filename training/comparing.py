@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from training.classify.recipe import ClassifyRecipe, read_recipe
 from training.cli import FOLDER, recipe_from, refuse_both
 from training.cli import train as train_command
 from training.comparison import Comparison, Report
@@ -29,7 +30,17 @@ from training.recipe import Recipe
 from training.standings import tables, write
 from training.windows import split
 
-_OTHERWISE = ("recipe", "network", "name", "models", "checkpoints", "resume", "quiet", "anyway")
+_OTHERWISE = (
+    "recipe",
+    "network",
+    "name",
+    "label",
+    "models",
+    "checkpoints",
+    "resume",
+    "quiet",
+    "anyway",
+)
 _NETWORKS = "lstm,gru,attention"
 
 
@@ -102,7 +113,10 @@ def compare(  # noqa: PLR0913  one argument an option
 def _recipe(ctx: click.Context, data: str, options: dict[str, object]) -> Recipe:
     if data.endswith(".toml"):
         refuse_both(ctx, options)
-        return Recipe.read(Path(data))
+        recipe = read_recipe(Path(data))
+        if isinstance(recipe, ClassifyRecipe):
+            raise RecipeError(f"{data}: classifies, and only forecasts are compared.")
+        return recipe
     given = options | {"data": data, "network": None, "name": None}
     return recipe_from(given)
 

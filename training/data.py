@@ -69,13 +69,13 @@ def read_table(recipe: DataRecipe) -> Table:
 
 def _typed(frame: Frame, recipe: DataRecipe) -> pl.DataFrame:
     """Return ROW, ID, TIME and the value columns, sorted by id and time."""
-    identity = _texts(frame.rows[recipe.id]) if recipe.id else pl.lit("")
+    identity = read_texts(frame.rows[recipe.id]) if recipe.id else pl.lit("")
     rows = frame.rows.select(
         pl.col(ROW),
         identity.alias(ID),
-        _times(frame, recipe.time).alias(TIME),
-        *(_numbers(frame, column) for column in recipe.columns),
-        *(static_values(_texts(frame.rows[c]), frame, c) for c in recipe.static),
+        read_times(frame, recipe.time).alias(TIME),
+        *(read_numbers(frame, column) for column in recipe.columns),
+        *(static_values(read_texts(frame.rows[c]), frame, c) for c in recipe.static),
     )
     blank = pl.col(ID).is_null() | (pl.col(ID).str.strip_chars() == "")
     if recipe.id and (without := rows.filter(blank)).height:
@@ -89,14 +89,15 @@ def _typed(frame: Frame, recipe: DataRecipe) -> pl.DataFrame:
     return rows.sort(ID, TIME, maintain_order=True)
 
 
-def _times(frame: Frame, column: str) -> pl.Series:
+def read_times(frame: Frame, column: str) -> pl.Series:
+    """Return the times of a column, without a zone; raise DataError for what is none."""
     values = frame.rows[column]
     if values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime):
         if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone:
             values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         parsed = values.cast(pl.Datetime("us"))
     else:
-        texts = _texts(values).str.strip_chars()
+        texts = read_texts(values).str.strip_chars()
         parsed = _parse_times(_whole_dates(texts) if values.dtype == pl.String else texts)
     if parsed.null_count():
         bad = int(parsed.is_null().arg_max() or 0)
@@ -129,7 +130,7 @@ def _parse_times(texts: pl.Series) -> pl.Series:
     return parsed
 
 
-def _texts(values: pl.Series) -> pl.Series:
+def read_texts(values: pl.Series) -> pl.Series:
     """Write anything as text, so that what does not belong can be refused by its name."""
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Duration):
         texts = [None if each is None else str(each) for each in values.to_list()]
@@ -137,13 +138,14 @@ def _texts(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
-def _numbers(frame: Frame, column: str) -> pl.Series:
+def read_numbers(frame: Frame, column: str) -> pl.Series:
+    """Return the numbers of a column, null where missing; raise DataError for what is none."""
     values = frame.rows[column]
     if values.dtype.is_numeric() or values.dtype == pl.Boolean:
         numbers = values.cast(pl.Float64)
         empty = numbers.is_null() | numbers.is_nan().fill_null(value=False)
     else:  # dates and lists too: polars would make numbers of them
-        texts = _texts(values).str.strip_chars()
+        texts = read_texts(values).str.strip_chars()
         empty = texts.is_null() | texts.str.to_lowercase().is_in(["", "na", "nan", "null"])
         numbers = texts.cast(pl.Float64, strict=False)
     wrong = ~empty & (

@@ -23,11 +23,13 @@ from torch.export import Dim
 
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
 from training.errors import ParityError
-from training.networks.forecaster import Forecaster
+from training.networks import Classifier, Forecaster
 from training.quiet import quiet
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the module is imported
 import onnxruntime
+
+Network = Forecaster | Classifier
 
 TOLERANCE = 1e-4  # of |ONNX - torch| / scale; what was measured lies below 2e-5
 _OPSET = {False: 20, True: 23}  # 23 has the native Attention op
@@ -45,7 +47,7 @@ class _Case(NamedTuple):
     future: NDArray[np.float32] | None
 
 
-def write_model(network: Forecaster, card: ModelCard, path: Path) -> ModelCard:
+def write_model(network: Network, card: ModelCard, path: Path) -> ModelCard:
     """
     Export, pass the gate, write the card; return the card as it is in the file.
 
@@ -63,7 +65,7 @@ def write_model(network: Forecaster, card: ModelCard, path: Path) -> ModelCard:
     return card
 
 
-def export(network: Forecaster, card: ModelCard, path: Path) -> None:
+def export(network: Network, card: ModelCard, path: Path) -> None:
     """Write the network as ONNX under the names of the contract, with the card inside."""
     # As long as rows are: of one segment or one block, torch would take their number for fixed.
     time = max(5, min(card.max_length, _TRACED))
@@ -88,7 +90,7 @@ def export(network: Forecaster, card: ModelCard, path: Path) -> None:
 
 
 def check_parity(
-    network: Forecaster, path: Path, card: ModelCard, tolerance: float = TOLERANCE
+    network: Network, path: Path, card: ModelCard, tolerance: float = TOLERANCE
 ) -> float:
     """
     Return the largest scaled difference between the file and its network.
@@ -111,7 +113,7 @@ def check_parity(
 
 
 def _compare(
-    answers: Sequence[Any], expected: Sequence[Any], network: Forecaster, tolerance: float
+    answers: Sequence[Any], expected: Sequence[Any], network: Network, tolerance: float
 ) -> tuple[float, bool]:
     """Return the largest scaled difference, and whether all are within the tolerance."""
     if [answer.shape for answer in answers] != [wanted.shape for wanted in expected]:
@@ -130,7 +132,7 @@ def _compare(
 class _Graph(nn.Module):
     """A copy of the network on the CPU that has exactly the outputs of the file."""
 
-    def __init__(self, network: Forecaster) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).cpu().eval()
 
@@ -139,7 +141,7 @@ class _Graph(nn.Module):
         return (predictions,) if attention is None else (predictions, attention)
 
 
-def _cases(network: Forecaster, card: ModelCard) -> Iterator[tuple[str, _Case]]:
+def _cases(network: Network, card: ModelCard) -> Iterator[tuple[str, _Case]]:
     rng = np.random.default_rng(0)
     times = sorted({1, card.min_length, (card.min_length + card.max_length) // 2, card.max_length})
     for batch, time in itertools.product((1, 3, 17), times):
@@ -147,7 +149,7 @@ def _cases(network: Forecaster, card: ModelCard) -> Iterator[tuple[str, _Case]]:
 
 
 def _case(
-    rng: np.random.Generator, network: Forecaster, card: ModelCard, shape: tuple[int, int]
+    rng: np.random.Generator, network: Network, card: ModelCard, shape: tuple[int, int]
 ) -> _Case:
     """Draw rows of mixed lengths, in the data's units, the first as long as can be."""
     batch, time = shape

@@ -6,26 +6,29 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from training.checkpoint import RECIPE, identity, resumable
 from training.clipping import clip
 from training.denormals import flushed
+from training.epochs import Epochs
 from training.errors import TrainingError
 from training.networks.forecaster import Forecaster
 from training.networks.recurrent import Recurrent
 from training.quiet import quiet
-from training.recipe import FitRecipe, Recipe
+from training.recipe import Recipe, Trained
+from training.trainer import MONITOR, make_trainer
 from training.windows import Windows
 
-_MONITOR = "validation_loss"
+Network = TypeVar("Network", bound=nn.Module)
+
 _LAST = "last.ckpt"
 _LOGGERS = ("pytorch_lightning", "lightning_fabric")
 _ADVICE = (  # that does not fit these loaders
@@ -40,10 +43,10 @@ _WARM_UP = 0.05  # share of the steps in which the rate rises
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(Generic[Network]):
     """What a run has come to."""
 
-    network: Forecaster  # with its best weights, on the CPU, in eval mode
+    network: Network  # with its best weights, on the CPU, in eval mode
     epochs: int
     validation_loss: float  # of the best epoch, in units of the scale
     seconds: float
@@ -58,7 +61,22 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
     checkpoints: Path,
     resume: bool = False,
     progress: bool = True,
-) -> Fitted:
+) -> Fitted[Forecaster]:
+    """Train a forecaster on windows; see ``run``."""
+    module = Module(network, Batches(train, recipe), recipe)
+    watched = Batches(validation, recipe, training=False)
+    return run(module, watched, recipe, checkpoints=checkpoints, resume=resume, progress=progress)
+
+
+def run(  # noqa: PLR0913 -- as above
+    module: "Loop[Network]",
+    validation: Epochs,
+    recipe: Trained,
+    *,
+    checkpoints: Path,
+    resume: bool = False,
+    progress: bool = True,
+) -> Fitted[Network]:
     """
     Train until the validation loss has not improved for ``patience`` epochs.
 
@@ -71,29 +89,29 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
     best = ModelCheckpoint(
         checkpoints,
         filename="best",
-        monitor=_MONITOR,
+        monitor=MONITOR,
         save_last=True,
         enable_version_counter=False,
     )
     last = checkpoints / _LAST
     with quiet(_LOGGERS, logging.WARNING, _ADVICE), flushed():
         lightning.seed_everything(recipe.fit.seed, workers=True, verbose=False)
-        batches = Batches(train, recipe)
-        module = Module(network, batches, recipe)
-        trainer = _trainer(recipe.fit, [best, *_callbacks(recipe.fit, progress=progress)])
+        trainer = make_trainer(recipe.fit, [best], progress=progress)
         trainer.fit(
             module,
-            DataLoader(batches, batch_size=None),
-            DataLoader(Batches(validation, recipe, training=False), batch_size=None),
+            DataLoader(module.batches, batch_size=None),
+            DataLoader(validation, batch_size=None),
             ckpt_path=resumable(last, recipe) if resume and last.is_file() else None,
         )
     if not trainer.is_global_zero:
         sys.exit()  # the others of a run on many devices have done their part: one publishes
     loss = _take_best(module, best)
-    return Fitted(network.cpu().eval(), trainer.current_epoch, loss, time.monotonic() - started)
+    return Fitted(
+        module.network.cpu().eval(), trainer.current_epoch, loss, time.monotonic() - started
+    )
 
 
-def _take_best(module: "Module", best: ModelCheckpoint) -> float:
+def _take_best(module: "Loop[Network]", best: ModelCheckpoint) -> float:
     """Load the best epoch's weights, and return its validation loss."""
     loss = best.best_model_score
     if loss is None or not math.isfinite(loss):
@@ -105,38 +123,21 @@ def _take_best(module: "Module", best: ModelCheckpoint) -> float:
     return float(loss)
 
 
-class Batches(Dataset[tuple[Tensor, ...]]):
+class Batches(Epochs):
     """
-    The batches of the epoch ``epoch``, each drawn anew from (seed, epoch) alone.
+    The batches of windows, each drawn anew from (seed, epoch) alone.
 
     Each is (sequences, lengths, future, actuals).  In a third of those for training the rows
     get random shorter lengths, so that the network learns to answer short rows as well.
     """
 
     def __init__(self, windows: Windows, recipe: Recipe, *, training: bool = True) -> None:
+        super().__init__(len(windows), recipe.fit, training=training)
         self.windows = windows
         self.shortest = recipe.lengths[0]
-        self.training = training
-        self.size = recipe.fit.batch_size
-        self.seed = recipe.fit.seed
-        limit = recipe.fit.windows_per_epoch if training else None
-        self.count = min(len(windows), limit or len(windows))
-        self.start(0)
-
-    def start(self, epoch: int) -> None:
-        """Shuffle for this epoch."""
-        self.epoch = epoch
-        self.rows = np.arange(len(self.windows))
-        if self.training:
-            self.rows = np.random.default_rng((self.seed, epoch)).permutation(self.rows)
-
-    def __len__(self) -> int:
-        return math.ceil(self.count / self.size)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        rows = self.rows[index * self.size : min((index + 1) * self.size, self.count)]
+        rows = self.rows_of(index)
         lengths = self.windows.available(rows)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         if self.training and rng.random() < _SHORTENED:
@@ -146,16 +147,23 @@ class Batches(Dataset[tuple[Tensor, ...]]):
         return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
 
 
-class Module(lightning.LightningModule):
-    """A network among its loss, its optimiser and its clipping."""
+class Loop(lightning.LightningModule, Generic[Network]):
+    """A network among its optimiser and its clipping; what its loss is, a subclass says."""
 
-    def __init__(self, network: Forecaster, batches: Batches, recipe: Recipe) -> None:
+    def __init__(self, network: Network, batches: Epochs, recipe: Trained) -> None:
         super().__init__()
         self.network = network
         self.batches = batches
         self.recipe = recipe.fit
         self.identity = identity(recipe)
-        self.known = bool(recipe.data.ahead)
+
+    def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return the loss of a batch."""
+        raise NotImplementedError
+
+    def observed(self, batch: tuple[Tensor, ...]) -> int:
+        """Return over how many values the loss is the mean."""
+        return len(batch[0])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[RECIPE] = self.identity
@@ -168,7 +176,7 @@ class Module(lightning.LightningModule):
         torch.manual_seed(self.recipe.seed + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
-        loss = self._loss(batch)
+        loss = self.loss(batch)
         reader = self.network.reader
         if isinstance(reader, Recurrent) and (energy := reader.take_energy()) is not None:
             loss = loss + self.recipe.state_decay * energy
@@ -185,8 +193,8 @@ class Module(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: tuple[Tensor, ...], _: int) -> None:
-        observed = int((~batch[3].isnan()).sum())
-        self.log(_MONITOR, self._loss(batch), prog_bar=True, batch_size=observed, sync_dist=True)
+        size = self.observed(batch)
+        self.log(MONITOR, self.loss(batch), prog_bar=True, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 -- Lightning's own union
         """Return AdamW under a short warm-up and a cosine to zero over all epochs."""
@@ -213,53 +221,17 @@ class Module(lightning.LightningModule):
         del optimizer, gradient_clip_val, gradient_clip_algorithm
         clip(self.parameters(), self.recipe)
 
-    def _loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+
+class Module(Loop[Forecaster]):
+    """A forecaster and its loss."""
+
+    def __init__(self, network: Forecaster, batches: Batches, recipe: Recipe) -> None:
+        super().__init__(network, batches, recipe)
+        self.known = bool(recipe.data.ahead)
+
+    def loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         sequences, lengths, future, actuals = batch
         return self.network.loss(sequences, lengths, future if self.known else None, actuals)
 
-
-class _Lines(Callback):
-    """One line an epoch, for logs and pipes."""
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
-        if trainer.is_global_zero:
-            figures = {name: f"{value:.4f}" for name, value in trainer.callback_metrics.items()}
-            line = "  ".join(f"{name} {figure}" for name, figure in figures.items())
-            sys.stderr.write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {line}\n")
-
-
-def _callbacks(recipe: FitRecipe, *, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = [EarlyStopping(_MONITOR, patience=recipe.patience)]
-    if progress and sys.stderr.isatty():
-        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
-    elif progress:
-        callbacks.append(_Lines())
-    return callbacks
-
-
-def _trainer(recipe: FitRecipe, callbacks: list[Callback]) -> lightning.Trainer:
-    if recipe.accelerator == "gpu" and not torch.cuda.is_available():
-        raise TrainingError(
-            "The recipe asks for a GPU, and torch finds none.\n"
-            "  Leave accelerator out, or install a torch with CUDA."
-        )
-    return lightning.Trainer(
-        accelerator=recipe.accelerator,
-        devices=recipe.devices,
-        precision=_precision(recipe),
-        max_epochs=recipe.epochs,
-        callbacks=callbacks,
-        logger=False,
-        enable_model_summary=False,
-        enable_progress_bar=any(isinstance(each, RichProgressBar) for each in callbacks),
-        num_sanity_val_steps=0,
-    )
-
-
-def _precision(recipe: FitRecipe) -> Any:  # noqa: ANN401 -- Lightning's own union of literals
-    if recipe.precision != "auto":
-        return recipe.precision
-    if recipe.accelerator == "cpu" or not torch.cuda.is_available():
-        return "32-true"
-    native = torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16-mixed" if native else "16-mixed"
+    def observed(self, batch: tuple[Tensor, ...]) -> int:
+        return int((~batch[3].isnan()).sum())

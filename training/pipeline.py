@@ -22,8 +22,8 @@ from training.export import write_model
 from training.fit import Fitted, fit
 from training.guard import guarded
 from training.linear import solve_skip
-from training.networks import Forecaster, Scaling, build
-from training.recipe import Recipe
+from training.networks import Classifier, Forecaster, Scaling, build
+from training.recipe import Recipe, Trained
 from training.windows import Batch, Split, split, trained_on, training_part
 
 SMALL = 128  # hidden units up to which one thread is the fastest
@@ -44,7 +44,7 @@ class Published:
 
     entry: Entry
     card: ModelCard
-    fitted: Fitted
+    fitted: Fitted[Forecaster] | Fitted[Classifier]
 
 
 def train(  # noqa: PLR0913  a run has this many choices
@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913  a run has this many choices
         say(f"fitted in {fitted.epochs} epochs, {fitted.seconds:.0f} s; measuring")
         accuracy = guarded(recipe, parts, forecaster(fitted.network), anyway=anyway, say=say)
         card = _card(recipe, table, parts, fitted.network, accuracy)
-        return _publish(repository, fitted, card)
+        return publish(repository, fitted, card)
 
 
 def learn(  # noqa: PLR0913  what to train on what, and how this run is kept
@@ -89,7 +89,7 @@ def learn(  # noqa: PLR0913  what to train on what, and how this run is kept
     checkpoints: Path,
     resume: bool = False,
     progress: bool = True,
-) -> Fitted:
+) -> Fitted[Forecaster]:
     """Build a decided recipe's network, fit and calibrate it; see ``fit`` for what is raised."""
     scaling = Scaling.learn(training_part(table, parts.borders))
     if recipe.network.normalisation == "last":
@@ -121,7 +121,10 @@ def decided(recipe: Recipe, table: Table) -> Recipe:
     return recipe.model_copy(update={"network": network})
 
 
-def _publish(repository: Repository, fitted: Fitted, card: ModelCard) -> Published:
+def publish(
+    repository: Repository, fitted: Fitted[Forecaster] | Fitted[Classifier], card: ModelCard
+) -> Published:
+    """Export what was fitted and publish it as the next version; raise ParityError."""
     written: list[ModelCard] = []
     entry = repository.publish(
         card.name, lambda path: written.append(write_model(fitted.network, card, path))
@@ -130,7 +133,7 @@ def _publish(repository: Repository, fitted: Fitted, card: ModelCard) -> Publish
 
 
 @contextmanager
-def threads(recipe: Recipe) -> Iterator[None]:
+def threads(recipe: Trained) -> Iterator[None]:
     """
     Give torch the threads of the recipe.
 
@@ -191,7 +194,7 @@ def _card(
             split=parts.borders,
             seed=recipe.fit.seed,
             recipe=_portable(recipe).describe(),
-            versions={"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+            versions=versions(),
             parity_error=0.0,  # measured, and written, by the export
             created=datetime.now(UTC).replace(microsecond=0),
             fingerprint=sketch(trained_on(table, parts)),
@@ -201,6 +204,15 @@ def _card(
 
 def _portable(recipe: Recipe) -> Recipe:
     """Name the source without its folder: a card must not tell of the machine it was made on."""
-    source = recipe.data.source
-    name = source if source.startswith("statsmodels:") else Path(source).name
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"source": name})})
+    data = recipe.data.model_copy(update={"source": portable_source(recipe.data.source)})
+    return recipe.model_copy(update={"data": data})
+
+
+def portable_source(source: str) -> str:
+    """Name a source without its folder."""
+    return source if source.startswith("statsmodels:") else Path(source).name
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what had a part in a run."""
+    return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}

@@ -5,7 +5,7 @@ import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -139,7 +139,7 @@ class FitRecipe(_Frozen):
     clip_value: Annotated[float, Field(gt=0)] | None = None
     clip_scaled: Annotated[float, Field(gt=0)] | None = None  # by value, then the largest to 1
     windows_per_epoch: Annotated[int, Field(ge=1)] | None = None  # None: every window once
-    calibrate: bool = True  # the quantiles, on the validation part
+    calibrate: bool = True  # quantiles or classes, on the validation part
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
@@ -161,11 +161,66 @@ class FitRecipe(_Frozen):
         return self
 
 
-class Recipe(_Frozen):
-    """All that decides a training run."""
+class Trained(Protocol):
+    """What the loop needs of a recipe, whatever is learnt."""
+
+    @property
+    def fit(self) -> FitRecipe:
+        """How to train."""
+
+    @property
+    def network(self) -> NetworkRecipe:
+        """What to train."""
+
+    def model_dump_json(self, *, exclude: Any = None) -> str:  # noqa: ANN401 -- as pydantic has it
+        """Write it, without some of its fields."""
+
+
+def check_trainable(recipe: Trained, longest: int) -> None:
+    """Raise ValueError for a rule of the loop that does not fit the network or its length."""
+    network, fit = recipe.network, recipe.fit
+    rules = {"truncate": fit.truncate, "state_decay": fit.state_decay}
+    given = [name for name, value in rules.items() if value]
+    if given and network.kind == "attention":
+        raise ValueError(f"fit.{given[0]} is for gru, lstm and rnn, attention has no state")
+    if fit.truncate is not None:
+        if network.bidirectional:
+            raise ValueError("fit.truncate has no end to count from in a bidirectional network")
+        if fit.truncate >= longest:
+            raise ValueError(f"fit.truncate cuts nothing unless below max_length, {longest}")
+
+
+class Document(_Frozen):
+    """A recipe of any task: how one is read, and written into a card."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     description: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a TOML file; a relative source is relative to it. Raise RecipeError."""
+        return cls.build(read_document(path), str(path))
+
+    @classmethod
+    def build(cls, document: object, origin: str) -> Self:
+        """Validate a document; raise RecipeError naming each wrong key."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as exc:
+            problems = "\n".join(
+                f"  {'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
+                for problem in exc.errors(include_url=False, include_input=False)
+            )
+            raise RecipeError(f"{origin}: the recipe cannot be used\n{problems}") from exc
+
+    def describe(self) -> str:
+        """Return the recipe as JSON, for the card."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
+class Recipe(Document):
+    """All that decides a training run of a forecaster."""
+
     horizon: Annotated[int, Field(ge=1)]
     max_length: Annotated[int, Field(ge=1)] | None = None  # None: twice the season or the horizon
     min_length: Annotated[int, Field(ge=1)] | None = None  # None: a quarter of max_length
@@ -175,6 +230,7 @@ class Recipe(_Frozen):
     split: SplitRecipe = SplitRecipe()
     network: NetworkRecipe = NetworkRecipe()
     fit: FitRecipe = FitRecipe()
+    task: Literal["forecast"] = "forecast"
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -195,17 +251,7 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _trainable(self) -> Self:
-        rules = {"truncate": self.fit.truncate, "state_decay": self.fit.state_decay}
-        given = [name for name, value in rules.items() if value]
-        if given and self.network.kind == "attention":
-            raise ValueError(f"fit.{given[0]} is for gru, lstm and rnn, attention has no state")
-        if self.fit.truncate is not None:
-            if self.network.bidirectional:
-                raise ValueError("fit.truncate has no end to count from in a bidirectional network")
-            if self.fit.truncate >= self.lengths[1]:
-                raise ValueError(
-                    f"fit.truncate cuts nothing unless below max_length, {self.lengths[1]}"
-                )
+        check_trainable(self, self.lengths[1])
         return self
 
     @property
@@ -219,33 +265,17 @@ class Recipe(_Frozen):
         longest = self.max_length or 2 * max(self.seasonality, self.horizon)
         return self.min_length or max(1, longest // 4), longest
 
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a TOML file; a relative source is relative to it. Raise RecipeError."""
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-            raise RecipeError(f"{path}: {exc}") from exc
-        data = document.get("data")
-        if isinstance(data, dict) and isinstance(source := data.get("source"), str):
-            data["source"] = _resolve(source, path.parent)
-        return cls.build(document, str(path))
 
-    @classmethod
-    def build(cls, document: object, origin: str) -> Self:
-        """Validate a document; raise RecipeError naming each wrong key."""
-        try:
-            return cls.model_validate(document)
-        except ValidationError as exc:
-            problems = "\n".join(
-                f"  {'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
-                for problem in exc.errors(include_url=False, include_input=False)
-            )
-            raise RecipeError(f"{origin}: the recipe cannot be used\n{problems}") from exc
-
-    def describe(self) -> str:
-        """Return the recipe as JSON, for the card."""
-        return self.model_dump_json(exclude_defaults=True)
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a TOML file and resolve its source, whatever the task. Raise RecipeError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise RecipeError(f"{path}: {exc}") from exc
+    data = document.get("data")
+    if isinstance(data, dict) and isinstance(source := data.get("source"), str):
+        data["source"] = _resolve(source, path.parent)
+    return document
 
 
 def _resolve(source: str, folder: Path) -> str:

@@ -13,8 +13,8 @@ from models.contract import ModelCard
 def accuracy_table(card: ModelCard) -> Table:
     """Return the held-out errors per target, beside repeating the last season and the others."""
     accuracy = card.accuracy
-    if accuracy is None:
-        raise ValueError("The card holds no accuracy.")
+    if not isinstance(accuracy, Accuracy):
+        raise ValueError("The card holds no accuracy of a forecaster.")  # noqa: TRY004
     span = f"{accuracy.start:%Y-%m-%d} to {accuracy.end:%Y-%m-%d}"
     table = Table(
         title=f"{card.name}: {accuracy.windows:,} windows never seen, {span}",

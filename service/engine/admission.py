@@ -45,7 +45,8 @@ def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[
             place, f"expected {card.min_length} to {card.max_length} steps, got {length}"
         )
     _check_finite(sequence, place, missing_values=card.missing_values)
-    if card.missing_values and np.isnan(sequence[:, : len(card.targets)]).all():
+    # What the answer goes on from: the targets, or all that a classifier reads.
+    if card.missing_values and np.isnan(sequence[:, : len(card.targets) or None]).all():
         raise InvalidSequence(place, "every value is missing, which leaves nothing to go on from")
 
 

@@ -27,8 +27,8 @@ class Row:
 class Answer:
     """What the model says about one row; never changed once made."""
 
-    predictions: Array  # (horizon, targets, quantiles)
-    mean: Array  # (horizon, targets)
+    predictions: Array  # (horizon, targets, quantiles), or (classes,)
+    mean: Array  # (horizon, targets); of a classifier empty
     attention: Array | None = None  # (time,)
     finite: bool = True  # whether no prediction is infinite or not a number
 

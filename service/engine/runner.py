@@ -19,6 +19,7 @@ from models.contract import (
     SEQUENCES,
     ContractError,
     ModelCard,
+    Task,
 )
 from models.quantiles import mean_weights
 from service.engine.binding import Allocate, BoundSession, HostTensor
@@ -35,6 +36,7 @@ Provider = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 ERRORS_ONLY = 3
 HOST_ACCESSIBLE, NVIDIA = 5, 0x10DE  # OrtDevice::MemType and ::VendorIds
+_NO_MEAN: Array = np.empty((0, 0), np.float32)
 RUNTIME = f"onnxruntime {ort.__version__}"
 
 
@@ -119,14 +121,17 @@ class OnnxRunner:
             outputs = self._bound.run(fetches, rows, self._options)
         else:
             outputs = self._run_plain(fetches, rows)
-        # One level behind the other in memory, as they are mostly written out.
-        by_level = np.ascontiguousarray(outputs[0].transpose(0, 3, 1, 2))
-        means = _means(by_level, self._mean_weights)
-        finite = bool(np.isfinite(by_level).all())
-        answers = [
-            Answer(predictions, mean, None, finite)
-            for predictions, mean in zip(by_level.transpose(0, 2, 3, 1), means, strict=True)
-        ]
+        finite = bool(np.isfinite(outputs[0]).all())
+        if self.card.task is Task.CLASSIFY:
+            answers = [Answer(row, _NO_MEAN, None, finite) for row in outputs[0]]
+        else:
+            # One level behind the other in memory, as they are mostly written out.
+            by_level = np.ascontiguousarray(outputs[0].transpose(0, 3, 1, 2))
+            means = _means(by_level, self._mean_weights)
+            answers = [
+                Answer(predictions, mean, None, finite)
+                for predictions, mean in zip(by_level.transpose(0, 2, 3, 1), means, strict=True)
+            ]
         if not finite:
             for answer in answers:
                 answer.finite = bool(np.isfinite(answer.predictions).all())

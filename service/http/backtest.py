@@ -4,10 +4,11 @@ import asyncio
 
 from fastapi import Request, Response
 
+from models.contract import Task
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import NonFinitePrediction
 from service.http.body import read_bytes
-from service.http.errors import DeadlineExceeded
+from service.http.errors import DeadlineExceeded, NotAForecaster
 from service.http.limits import TIMEOUT, Limits
 from service.http.presence import Presence
 from service.http.schemas.backtest import Query
@@ -21,8 +22,11 @@ async def backtest(
     """
     Answer one request; reading and scoring keep off the event loop, where others are served.
 
-    Raises DeadlineExceeded and ClientGone beside all that the schema and the engine raise.
+    Raises DeadlineExceeded, ClientGone and, for a classifier, NotAForecaster, beside all that
+    the schema and the engine raise.
     """
+    if model.card.task is Task.CLASSIFY:
+        raise NotAForecaster(model.entry.name)
     milliseconds = limits.deadline_ms(request.headers.get(TIMEOUT))
     try:
         async with asyncio.timeout(milliseconds / 1000):

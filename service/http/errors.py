@@ -66,6 +66,13 @@ class NotMeasured(RequestError):
         super().__init__(f"The accuracy of {name!r} was not measured when it was published.")
 
 
+class NotAForecaster(RequestError):
+    """A backtest is of forecasts, and the model makes none."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} classifies, and only a forecaster has a backtest.")
+
+
 class ClientGone(RequestError):
     """The client left; nobody reads this answer."""
 
@@ -89,6 +96,7 @@ TABLE: Mapping[type[Exception], Problem] = {
     InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),
     NonFinitePrediction: Problem(422, "model-non-finite", "The model's answer is not finite"),
     ModelNotFound: Problem(404, "model-not-found", "No such model"),
+    NotAForecaster: Problem(422, "not-a-forecaster", "The model does not forecast"),
     NotMeasured: Problem(404, "not-measured", "No accuracy was measured"),
     ClientGone: Problem(499, "client-gone", "The client closed the connection"),
     InferenceFailed: Problem(500, "model-error", "The model failed"),

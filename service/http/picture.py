@@ -4,8 +4,10 @@ from typing import Self
 
 from fastapi import Response
 
+from models.accuracy import Accuracy
+from models.contract import Task
 from service.engine.core import LoadedModel
-from service.http.errors import NotMeasured
+from service.http.errors import NotAForecaster, NotMeasured
 from service.http.plot.accuracy import draw
 
 # Whatever a card says, its picture loads nothing and runs nothing.
@@ -22,8 +24,10 @@ class Picture(Response):
 
     @classmethod
     def of(cls, model: LoadedModel) -> Self:
-        """Return the picture of a model; raise NotMeasured."""
-        if model.card.accuracy is None:
+        """Return the picture of a model; raise NotAForecaster or NotMeasured."""
+        if model.card.task is Task.CLASSIFY:
+            raise NotAForecaster(model.entry.name)
+        if not isinstance(model.card.accuracy, Accuracy):
             raise NotMeasured(model.entry.name)
         content = draw(model.card, model.card.accuracy, model.entry.version)
         return cls(content, headers=HEADERS)

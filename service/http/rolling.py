@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.accuracy import SEASONAL_NAIVE, TargetAccuracy
+from models.accuracy import SEASONAL_NAIVE, Accuracy, TargetAccuracy
 from models.contract import ModelCard
 from models.frequency import Frequency
 from models.scores import Scores
@@ -74,4 +74,6 @@ def score(
 
 def season_of(card: ModelCard) -> int:
     """Return the season that the card was measured with, or what its frequency implies."""
-    return card.accuracy.season if card.accuracy else Frequency.parse(card.frequency).season
+    if isinstance(card.accuracy, Accuracy):
+        return card.accuracy.season
+    return Frequency.parse(card.frequency).season

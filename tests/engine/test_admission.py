@@ -132,3 +132,18 @@ def test_whatever_is_let_in_fits_the_card(values, ahead, chosen):
         assert np.isfinite(ahead).all()
     else:
         assert ahead is None
+
+
+def test_a_classifier_needs_one_value_of_any_column_where_values_may_be_missing():
+    classes = ModelCard(
+        name="kinds",
+        task="classify",
+        features=("load", "wind"),
+        classes=("a", "b"),
+        max_length=9,
+        missing_values=True,
+    )
+    gaps = np.array([[np.nan, 1], [np.nan, np.nan]], np.float32)
+    check_rows([Row(gaps)], classes)
+    with pytest.raises(InvalidSequence, match="every value is missing"):
+        check_rows([Row(np.full((2, 2), np.nan, np.float32))], classes)

@@ -1,16 +1,20 @@
 """One family of networks per file, and the one place that builds a recipe's network."""
 
+from torch import Tensor
+
 from training.networks.attention import SelfAttention
 from training.networks.channels import IndependentChannels
+from training.networks.classes import ClassHead
+from training.networks.classifier import Classifier, Standardiser
 from training.networks.forecaster import Forecaster
 from training.networks.heads import DirectHead
 from training.networks.normalise import Normaliser, Scaling
 from training.networks.recurrent import Recurrent
 from training.networks.segments import Segments
 from training.networks.skip import LinearSkip
-from training.recipe import NetworkRecipe, Normalisation, Recipe
+from training.recipe import NetworkRecipe, Normalisation, Recipe, Trained
 
-__all__ = ["Forecaster", "Scaling", "build"]
+__all__ = ["Classifier", "Forecaster", "Scaling", "build", "build_classifier"]
 
 
 def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecaster:
@@ -25,10 +29,7 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     if network.channels == "independent":
         channels = IndependentChannels(targets, len(scaling.mean), missing=missing)
         width = channels.width
-    segments = None
-    if network.segment is not None:
-        segments = Segments(width, network.segment, network.hidden)
-        width = network.hidden
+    segments, width = _segments(network, width)
     outputs = len(recipe.quantiles) * (1 if channels else targets)
     return Forecaster(
         normaliser,
@@ -41,7 +42,31 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     )
 
 
-def _reader(recipe: Recipe, channels: int) -> Recurrent | SelfAttention:
+def build_classifier(
+    recipe: Trained,
+    scaling: Scaling,
+    classes: int,
+    *,
+    missing: bool = False,
+    weights: Tensor | None = None,
+) -> Classifier:
+    """Build an untrained classifier; ``weights`` (classes,) are of the classes in the loss."""
+    network = recipe.network
+    normaliser = Standardiser(scaling, missing=missing, stops=_stops(network))
+    segments, width = _segments(network, normaliser.channels)
+    reader = _reader(recipe, width)
+    head = ClassHead(network.hidden, classes, weights)
+    return Classifier(normaliser, reader, head, segments=segments)
+
+
+def _segments(network: NetworkRecipe, width: int) -> tuple[Segments | None, int]:
+    """Return what makes one step of several, if anything, and the width of what it gives."""
+    if network.segment is None:
+        return None, width
+    return Segments(width, network.segment, network.hidden), network.hidden
+
+
+def _reader(recipe: Trained, channels: int) -> Recurrent | SelfAttention:
     network, fit = recipe.network, recipe.fit
     size = channels, network.hidden, network.layers
     if network.kind == "attention":

@@ -68,12 +68,12 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     # First what is asked most: routes are tried in order.
     @routes.post("/{name}/predict", response_model=PredictResponse)
     async def predict(name: Name, request: Request) -> Response:
-        """Forecast each sequence, in the order sent, with the newest version."""
+        """Answer each sequence, in the order sent, with the newest version."""
         return await predict_with(engine, await engine.model(name), request, limits, FORMAT)
 
     @routes.post("/{name}/versions/{version}/predict", response_model=PredictResponse)
     async def predict_version(name: Name, version: Version, request: Request) -> Response:
-        """Forecast each sequence with the version named."""
+        """Answer each sequence with the version named."""
         model = await named_version(engine, name, version)
         return await predict_with(engine, model, request, limits, FORMAT)
 

@@ -9,12 +9,13 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.contract import ModelCard
+from models.contract import ModelCard, Task
 from models.frequency import Frequency, format_time, parse_time
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.schemas import plain
 from service.http.schemas.arrays import to_matrix
+from service.http.schemas.classes import ClassOut, class_prediction, refuse_forecast_words
 from service.http.schemas.covariates import complete
 from service.http.schemas.plain import Asked, Series
 from service.http.schemas.reply import Reply
@@ -74,7 +75,7 @@ class PredictResponse(_Wire):
 
     model: str
     version: int
-    predictions: list[PredictionOut]
+    predictions: list[PredictionOut] | list[ClassOut]
 
 
 class _Item(_Wire):
@@ -100,6 +101,8 @@ class Query:
         asked = plain.read(body, max_sequences) or _read_carefully(body, max_sequences)
         if asked.attention and not card.attention:
             raise InvalidRequest("explain", "this model has no attention weights")
+        if card.task is Task.CLASSIFY:
+            refuse_forecast_words(asked)
         self._card = card
         self._levels = _levels(asked.quantiles, card)
         self._asked = asked
@@ -127,6 +130,8 @@ class Query:
     def _prediction(
         self, series: Series, times: list[str] | None, answer: Answer
     ) -> dict[str, object]:
+        if self._card.task is Task.CLASSIFY:
+            return class_prediction(series, answer, self._card)
         levels = np.ascontiguousarray(answer.predictions.transpose(2, 0, 1))
         mean = np.ascontiguousarray(answer.mean)  # (horizon, targets), and levels before that
         if mean.shape[1] == 1:

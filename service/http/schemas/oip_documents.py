@@ -78,7 +78,11 @@ class InferRequest(_Wire):
 
 
 class OutputTensor(_Wire):
-    """Predictions (batch, horizon, targets, quantiles), or attention (batch, time)."""
+    """
+    Predictions (batch, horizon, targets, quantiles) or, of a classifier, (batch, classes).
+
+    Attention is (batch, time).
+    """
 
     name: Literal["predictions", "attention"]
     datatype: Literal["FP32"]

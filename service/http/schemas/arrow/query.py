@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.calendar import cycle_features
-from models.contract import ModelCard
+from models.contract import ModelCard, Task
 from models.covariates import join
 from models.frequency import Frequency
 from service.engine.errors import InvalidSequence, unfit
@@ -83,6 +83,10 @@ class Query:
 
 
 def _check_card(card: ModelCard) -> None:
+    if card.task is Task.CLASSIFY:
+        raise InvalidRequest(
+            "the table", "this model classifies, and a table is answered by forecasts; send JSON"
+        )
     if card.given_known:
         names = ", ".join(card.given_known)
         raise InvalidRequest(

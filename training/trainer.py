@@ -1,0 +1,64 @@
+"""Lightning's trainer as a recipe wants it: device, precision, early stop, progress."""
+
+import sys
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+
+from training.errors import TrainingError
+from training.recipe import FitRecipe
+
+MONITOR = "validation_loss"
+
+
+def make_trainer(
+    recipe: FitRecipe, kept: list[ModelCheckpoint], *, progress: bool
+) -> lightning.Trainer:
+    """Return a trainer that stops early and keeps checkpoints; raise TrainingError."""
+    if recipe.accelerator == "gpu" and not torch.cuda.is_available():
+        raise TrainingError(
+            "The recipe asks for a GPU, and torch finds none.\n"
+            "  Leave accelerator out, or install a torch with CUDA."
+        )
+    callbacks = [*kept, *_callbacks(recipe, progress=progress)]
+    return lightning.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        precision=_precision(recipe),
+        max_epochs=recipe.epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(each, RichProgressBar) for each in callbacks),
+        num_sanity_val_steps=0,
+    )
+
+
+class _Lines(Callback):
+    """One line an epoch, for logs and pipes."""
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            figures = {name: f"{value:.4f}" for name, value in trainer.callback_metrics.items()}
+            line = "  ".join(f"{name} {figure}" for name, figure in figures.items())
+            sys.stderr.write(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {line}\n")
+
+
+def _callbacks(recipe: FitRecipe, *, progress: bool) -> list[Callback]:
+    callbacks: list[Callback] = [EarlyStopping(MONITOR, patience=recipe.patience)]
+    if progress and sys.stderr.isatty():
+        callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+    elif progress:
+        callbacks.append(_Lines())
+    return callbacks
+
+
+def _precision(recipe: FitRecipe) -> Any:  # noqa: ANN401 -- Lightning's own union of literals
+    if recipe.precision != "auto":
+        return recipe.precision
+    if recipe.accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "16-mixed"
