@@ -9,9 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from training.architecture import Cell
 from training.denormals import flushed
 from training.networks.recurrent import Recurrent
-from training.recipe import Cell
 
 CELLS: dict[str, tuple[Cell, dict[str, Any]]] = {
     "LSTM": ("lstm", {}),

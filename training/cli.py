@@ -12,13 +12,14 @@ from rich.console import Console
 from models.calendar import Cycle
 from models.classification import ClassificationAccuracy
 from models.repository import Repository
+from training.architecture import Cell
 from training.classify.pipeline import train as classify
 from training.classify.recipe import ClassifyRecipe, read_recipe
 from training.classify.report import class_table
 from training.errors import RecipeError, TrainingError
 from training.pipeline import Published
 from training.pipeline import train as forecast
-from training.recipe import Cell, Recipe
+from training.recipe import Recipe
 from training.report import accuracy_table
 
 _OF_FORECASTS = ("target", "freq", "horizon", "known", "calendar", "static", "fill")

@@ -8,11 +8,12 @@ from typing import get_args
 
 import numpy as np
 
+from training.architecture import Cell, NetworkRecipe
 from training.baselines import BASELINES, Forecast
 from training.comparison import Contender
 from training.data import Table
 from training.pipeline import forecaster, learn, threads
-from training.recipe import MEDIAN, Cell, NetworkRecipe, Recipe
+from training.recipe import MEDIAN, Recipe
 from training.windows import Rows, Split, Windows
 
 KINDS = (*get_args(Cell), "attention")

@@ -12,14 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from models.calendar import Cycle, cycle_columns, stands_still
 from models.contract import NAME_PATTERN
 from models.frequency import Frequency
+from training.architecture import NetworkRecipe
 from training.errors import RecipeError
 
 MEDIAN = 0.5
-
-Cell = Literal["gru", "lstm", "rnn"]
-Reset = Literal["after", "before"]
-Score = Literal["dot", "general", "concat"]
-Normalisation = Literal["last", "reversible", "scaled"]
 
 
 class _Frozen(BaseModel):
@@ -87,42 +83,6 @@ class SplitRecipe(_Frozen):
     validation: Border = 0.1  # share of the time line, or the first time of the part
     test: Border = 0.1
     end: Annotated[datetime, AfterValidator(_zoned)] | None = None  # from here on nothing is used
-
-
-class NetworkRecipe(_Frozen):
-    """The network and its size."""
-
-    kind: Literal[Cell, "attention"] = "gru"
-    reset: Reset = "after"  # of a GRU: r * (U h) as in torch, or U (r * h)
-    score: Score | None = None  # attention over a cell's states
-    bidirectional: bool = False  # cells only: each row is read from both ends
-    layer_norm: bool = False  # cells only: of what each layer gives out
-    hidden: Annotated[int, Field(ge=1)] = 32
-    layers: Annotated[int, Field(ge=1)] = 2
-    heads: Annotated[int, Field(ge=1)] = 4  # attention only
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    normalisation: Literal["auto"] | Normalisation = "auto"  # reversible for many series
-    channels: Literal["joint", "independent"] = "joint"  # independent: one row for each target
-    segment: Annotated[int, Field(ge=2)] | None = None  # steps read as one
-    # Learnt with the network, or first in closed form: kept as solved, or refined in training.
-    linear: Literal["learnt", "solved", "refined"] = "learnt"
-    linear_steps: Annotated[int, Field(ge=0)] = 0  # last steps of the linear skip (LSTNet); 0: none
-
-    @model_validator(mode="after")
-    def _divisible(self) -> Self:
-        if self.kind == "attention" and self.hidden % self.heads:
-            raise ValueError("hidden must be a multiple of heads")
-        if self.kind != "gru" and self.reset != "after":
-            raise ValueError("only a gru has a reset gate")
-        if self.kind == "attention" and self.score is not None:
-            raise ValueError("score is for attention over the states of gru, lstm or rnn")
-        if self.linear != "learnt" and not self.linear_steps:
-            raise ValueError(f"linear = {self.linear} needs linear_steps, the steps it maps")
-        if self.kind == "attention" and (self.bidirectional or self.layer_norm):
-            raise ValueError(
-                "bidirectional and layer_norm are for gru, lstm and rnn; attention has both"
-            )
-        return self
 
 
 class FitRecipe(_Frozen):

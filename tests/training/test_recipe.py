@@ -168,6 +168,46 @@ IMPOSSIBLE = {
     ),
     "truncation to nothing": (document(fit={"truncate": 0}), "fit.truncate: "),
     "a state decay below zero": (document(fit={"state_decay": -0.1}), "fit.state_decay: "),
+    "a causal cell": (
+        document(network={"kind": "gru", "causal": True}),
+        "network: .* causal, positions and readout are for kind attention",
+    ),
+    "positions of a cell": (
+        document(network={"kind": "lstm", "positions": "rotary"}),
+        "network: .* are for kind attention",
+    ),
+    "a readout of a cell": (
+        document(network={"kind": "lstm", "readout": "window"}),
+        "network: .* are for kind attention",
+    ),
+    "local without a score": (
+        document(network={"kind": "gru", "local": "predicted", "window": 3}),
+        "network: .* needs a score",
+    ),
+    "local without a window": (
+        document(network={"kind": "gru", "score": "dot", "local": "monotonic"}),
+        "network: .* local and window come together",
+    ),
+    "a window of a cell": (
+        document(network={"kind": "gru", "score": "dot", "window": 3}),
+        "network: .* local and window come together",
+    ),
+    "no step in a window": (
+        document(network={"kind": "attention", "window": 0}),
+        "network.window: ",
+    ),
+    "local self-attention by the wrong word": (
+        document(network={"kind": "attention", "local": "monotonic", "window": 3}),
+        "network: .* window alone makes attention local",
+    ),
+    "rotary positions in heads of odd width": (
+        document(network={"kind": "attention", "hidden": 6, "heads": 2, "positions": "rotary"}),
+        "network: .* even number of hidden units a head",
+    ),
+    "a readout of no window": (
+        document(network={"kind": "attention", "readout": "window"}),
+        "network: .* a readout of the window needs a window",
+    ),
     "dropout of everything": (document(network={"dropout": 1.0}), "network.dropout: "),
     "no epochs": (document(fit={"epochs": 0}), "fit.epochs: "),
     "no learning": (document(fit={"learning_rate": 0}), "fit.learning_rate: "),

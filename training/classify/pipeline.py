@@ -63,6 +63,7 @@ def train(  # noqa: PLR0913  a run has this many choices
         recipe,
         scaling,
         len(table.classes),
+        lengths[1],
         missing=table.missing,
         weights=_weights(parts.train) if recipe.balanced else None,
     )

@@ -5,8 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from training.architecture import NetworkRecipe
 from training.errors import RecipeError
-from training.recipe import Document, FitRecipe, NetworkRecipe, Recipe, read_document
+from training.recipe import Document, FitRecipe, Recipe, read_document
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from training.architecture import NetworkRecipe, Normalisation
 from training.networks.attention import SelfAttention
 from training.networks.channels import IndependentChannels
 from training.networks.classes import ClassHead
@@ -9,10 +10,11 @@ from training.networks.classifier import Classifier, Standardiser
 from training.networks.forecaster import Forecaster
 from training.networks.heads import DirectHead
 from training.networks.normalise import Normaliser, Scaling
+from training.networks.pooling import AttentionPool
 from training.networks.recurrent import Recurrent
 from training.networks.segments import Segments
 from training.networks.skip import LinearSkip
-from training.recipe import NetworkRecipe, Normalisation, Recipe, Trained
+from training.recipe import Recipe, Trained
 
 __all__ = ["Classifier", "Forecaster", "Scaling", "build", "build_classifier"]
 
@@ -33,7 +35,7 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     outputs = len(recipe.quantiles) * (1 if channels else targets)
     return Forecaster(
         normaliser,
-        _reader(recipe, width),
+        _reader(recipe, width, _steps(network, recipe.lengths[1])),
         DirectHead(network.hidden, recipe.horizon, outputs, known),
         quantiles=recipe.quantiles,
         channels=channels,
@@ -42,19 +44,24 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
     )
 
 
-def build_classifier(
+def build_classifier(  # noqa: PLR0913  what is learnt from what
     recipe: Trained,
     scaling: Scaling,
     classes: int,
+    longest: int,
     *,
     missing: bool = False,
     weights: Tensor | None = None,
 ) -> Classifier:
-    """Build an untrained classifier; ``weights`` (classes,) are of the classes in the loss."""
+    """
+    Build an untrained classifier of rows of at most ``longest`` steps.
+
+    ``weights`` (classes,) are of the classes in the loss.
+    """
     network = recipe.network
     normaliser = Standardiser(scaling, missing=missing, stops=_stops(network))
     segments, width = _segments(network, normaliser.channels)
-    reader = _reader(recipe, width)
+    reader = _reader(recipe, width, _steps(network, longest))
     head = ClassHead(network.hidden, classes, weights)
     return Classifier(normaliser, reader, head, segments=segments)
 
@@ -66,17 +73,34 @@ def _segments(network: NetworkRecipe, width: int) -> tuple[Segments | None, int]
     return Segments(width, network.segment, network.hidden), network.hidden
 
 
-def _reader(recipe: Trained, channels: int) -> Recurrent | SelfAttention:
+def _steps(network: NetworkRecipe, longest: int) -> int:
+    """Return the steps, or segments, of the longest row."""
+    return longest if network.segment is None else -(-longest // network.segment)
+
+
+def _reader(recipe: Trained, channels: int, longest: int) -> Recurrent | SelfAttention:
     network, fit = recipe.network, recipe.fit
     size = channels, network.hidden, network.layers
     if network.kind == "attention":
-        return SelfAttention(*size, heads=network.heads, dropout=network.dropout)
+        return SelfAttention(
+            *size,
+            heads=network.heads,
+            dropout=network.dropout,
+            causal=network.causal,
+            window=network.window,
+            positions=network.positions,
+            readout=network.readout,
+            longest=longest,
+        )
+    pool = None
+    if network.score is not None:
+        pool = AttentionPool(network.score, network.hidden, network.local, network.window or 0)
     return Recurrent(
         network.kind,
         *size,
         network.dropout,
         reset=network.reset,
-        score=network.score,
+        pool=pool,
         bidirectional=network.bidirectional,
         layer_norm=network.layer_norm,
         truncate=fit.truncate,

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from training.architecture import Cell, Reset
 from training.networks.normalise import gather_steps
-from training.recipe import Cell, Reset
 
 State = tuple[Tensor, ...]  # what a cell carries on: h (batch, hidden), of an LSTM c as well
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.recipe import Reset
+from training.architecture import Reset
 
 Float = NDArray[np.float64]
 

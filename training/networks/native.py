@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.architecture import Cell
 from training.networks.cells import parameters
 from training.networks.stack import Direction, Stack
-from training.recipe import Cell
 
 # Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.recipe import Normalisation
+from training.architecture import Normalisation
 
 # What keeps a flat row's spread above zero: a share of its own level, and of the global scale.
 _FLAT = 1e-4

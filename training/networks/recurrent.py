@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from training.architecture import Cell, Reset
 from training.networks import native
 from training.networks.pooling import AttentionPool
 from training.networks.stack import Reading, Stack
 from training.networks.truncation import read_truncated
-from training.recipe import Cell, Reset, Score
 
 
 class Recurrent(nn.Module):
@@ -30,8 +30,8 @@ class Recurrent(nn.Module):
         layers: int,
         dropout: float,
         reset: Reset = "after",
-        score: Score | None = None,
         *,
+        pool: AttentionPool | None = None,
         bidirectional: bool = False,
         layer_norm: bool = False,
         truncate: int | None = None,
@@ -52,7 +52,7 @@ class Recurrent(nn.Module):
             nn.Linear(self.stack.width, hidden) if bidirectional else nn.Identity()
         )
         self.dropout = nn.Dropout(dropout)
-        self.pool = None if score is None else AttentionPool(score, hidden)
+        self.pool = pool
         self.truncate = truncate
         self.keep_energy = keep_energy
         self._energy: Tensor | None = None
@@ -66,7 +66,7 @@ class Recurrent(nn.Module):
         """
         Return the state (batch, hidden) after the last valid step of (batch, time, inputs).
 
-        With a score it has attended to all valid states, with the weights (batch, time).
+        With a pool it has attended to all valid states, with the weights (batch, time).
         """
         if torch.compiler.is_exporting():
             states, last = native.read(self.stack, inputs, lengths)

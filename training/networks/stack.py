@@ -6,9 +6,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from training.architecture import Cell, Reset
 from training.networks.cells import State, cell, run
 from training.networks.normalise import gather_steps, valid_steps
-from training.recipe import Cell, Reset
 
 
 class Reading(NamedTuple):

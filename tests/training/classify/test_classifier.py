@@ -22,7 +22,9 @@ MEAN, SCALE = np.array([20, -5], "f4"), np.array([3, 2], "f4")
 def prepare(kind="gru", classes=3, *, missing=False, temperature=0.7, hidden=20, **network):
     torch.manual_seed(classes)
     chosen = plan({"kind": kind, "hidden": hidden, "layers": 1} | network)
-    built = build_classifier(chosen, Scaling(MEAN, SCALE), classes, missing=missing).eval()
+    built = build_classifier(
+        chosen, Scaling(MEAN, SCALE), classes, longest=40, missing=missing
+    ).eval()
     with torch.no_grad():
         built.head.out.weight *= 8  # as sure as a trained one
     built.head.calibrate(temperature)
@@ -141,7 +143,7 @@ def test_the_loss_is_the_cross_entropy_and_weights_let_a_rare_class_count():
     weights = torch.tensor([1.0, 9.0])
     torch.manual_seed(0)
     plain, rare = (
-        build_classifier(plan({"hidden": 4}), Scaling(MEAN, SCALE), 2, weights=each)
+        build_classifier(plan({"hidden": 4}), Scaling(MEAN, SCALE), 2, longest=40, weights=each)
         for each in (None, weights)
     )
     rare.load_state_dict(plain.state_dict())

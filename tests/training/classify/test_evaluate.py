@@ -34,7 +34,7 @@ def test_macro_f1_is_the_mean_of_the_classes_and_zero_for_one_never_named():
 
 def test_the_figures_are_those_of_the_answers():
     torch.manual_seed(1)
-    network = build_classifier(plan({"hidden": 8}), SCALING, 3).eval()
+    network = build_classifier(plan({"hidden": 8}), SCALING, 3, longest=20).eval()
     network.head.calibrate(0.5)
     some = parts()
     found = measure(network, some, SCALING)
@@ -56,7 +56,7 @@ def test_the_figures_are_those_of_the_answers():
 
 def test_rows_of_a_batch_and_alone_have_the_same_logits():
     torch.manual_seed(1)
-    network = build_classifier(plan({"hidden": 8}), SCALING, 3).eval()
+    network = build_classifier(plan({"hidden": 8}), SCALING, 3, longest=20).eval()
     part = parts().test
     assert logits_of(network, part, 1) == pytest.approx(logits_of(network, part, 256), abs=1e-5)
 
@@ -76,7 +76,7 @@ def test_the_nearest_series_is_found_whatever_its_length():
 def test_the_majority_is_that_of_the_training_part():
     data = table(waves(12))
     few = Part(data, np.flatnonzero(data.labels != 0))
-    network = build_classifier(plan({"hidden": 4}), SCALING, 3).eval()
+    network = build_classifier(plan({"hidden": 4}), SCALING, 3, longest=20).eval()
     found = measure(network, Parts(few, few, Part(data, np.arange(12))), SCALING)
     assert found.majority_accuracy == pytest.approx(1 / 3)
     only = Part(data, np.flatnonzero(data.labels == 2))
@@ -85,7 +85,7 @@ def test_the_majority_is_that_of_the_training_part():
 
 
 def test_a_network_whose_numbers_are_not_finite_is_not_measured():
-    network = build_classifier(plan({"hidden": 4}), SCALING, 3).eval()
+    network = build_classifier(plan({"hidden": 4}), SCALING, 3, longest=20).eval()
     with torch.no_grad():
         network.head.out.bias.fill_(float("inf"))
     with pytest.raises(TrainingError, match="not finite"):
@@ -94,7 +94,7 @@ def test_a_network_whose_numbers_are_not_finite_is_not_measured():
 
 def test_the_report_says_what_each_class_is_taken_for():
     torch.manual_seed(1)
-    network = build_classifier(plan({"hidden": 8}), SCALING, 3).eval()
+    network = build_classifier(plan({"hidden": 8}), SCALING, 3, longest=20).eval()
     found = measure(network, parts(), SCALING)
     shown = class_table("waves", found)
     assert f"accuracy {found.accuracy:.1%}" in str(shown.title)
