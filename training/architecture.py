@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Cell = Literal["gru", "lstm", "rnn"]
 Reset = Literal["after", "before"]
 Score = Literal["dot", "general", "concat"]
-Normalisation = Literal["last", "reversible", "scaled"]
+Normalisation = Literal["last", "standard", "reversible", "scaled"]
 Local = Literal["monotonic", "predicted"]  # local-m and local-p of Luong et al. 2015
 Positions = Literal["sinusoidal", "learned", "rotary"]
 Readout = Literal["all", "window"]

@@ -21,12 +21,11 @@ def solve_skip(
     network: Forecaster, train: Windows, validation: Windows, *, trained: bool = False
 ) -> float:
     """
-       Set the skip to ridge regression in the units the network sees.
+    Set the skip to ridge regression in the units the network sees, and silence the head.
 
-       Training refines it where it is ``trained``, and goes around it otherwise.
-    One map
-       serves all targets.  The penalty is what has the least absolute error on the
-       validation part; it is returned, as a share of the mean square of an input.
+    Training begins at the linear forecast, refines the skip where it is ``trained``, and goes
+    around it otherwise.  One map serves all targets.  The penalty is what has the least absolute
+    error on the validation part; it is returned, as a share of the mean square of an input.
     """
     if network.skip is None:
         raise ValueError("This network has no linear skip.")
@@ -41,6 +40,7 @@ def solve_skip(
             errors[penalty] += float(np.nansum(np.abs(inputs @ weights - wanted)))
     best = min(errors, key=errors.__getitem__)
     network.skip.start(solved[best], trained=trained)
+    network.head.silence()
     return best
 
 

@@ -235,7 +235,7 @@ def test_cycles_of_the_calendar_and_static_columns_are_options_too(tmp_path):
     result = train(
         *("--data", data, "--time", "ds", "--id", "place", "--target", "price", "--known", "hour"),
         *("--calendar", "time_of_day", "--calendar", "weekday", "--static", "place"),
-        *("--freq", "1h", "--horizon", 4, "--window", 12, "--epochs", 1, "--quiet"),
+        *("--freq", "1h", "--horizon", 4, "--window", 12, "--epochs", 1, "--quiet", "--anyway"),
         *("--models", tmp_path / "models", "--checkpoints", tmp_path / "checkpoints"),
     )
     assert result.exit_code == 0, result.output

@@ -132,8 +132,6 @@ def test_the_solved_skip_forecasts_a_linear_series_before_any_training():
     values = np.stack([np.sin(time / 3), 5 + np.cos(time / 5)], 1)
     values += np.random.default_rng(0).normal(0, 1e-3, values.shape)
     net = network(linear="solved", linear_steps=12)
-    torch.nn.init.zeros_(net.head.out.weight)
-    torch.nn.init.zeros_(net.head.out.bias)
     train, validation = windows(values[:400]), windows(values[400:])
     assert solve_skip(net, train, validation) == 1e-4
     assert not net.skip.map.weight.requires_grad

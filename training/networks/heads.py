@@ -22,6 +22,11 @@ class DirectHead(nn.Module):
         else:
             self.out = nn.Linear(hidden, horizon * outputs)
 
+    def silence(self) -> None:
+        """Answer zeros until trained."""
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
     def forward(self, state: Tensor, future: Tensor | None) -> Tensor:
         """
         Return (batch, horizon, outputs).

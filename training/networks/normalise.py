@@ -13,6 +13,7 @@ from training.architecture import Normalisation
 # What keeps a flat row's spread above zero: a share of its own level, and of the global scale.
 _FLAT = 1e-4
 _LEAST = 1e-6
+_UNSPREAD = ("last", "standard")  # every row in the same units
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,13 @@ class Normaliser(nn.Module):
     """
     Standardise the covariates, and measure each row's targets from where the row itself lies.
 
-    "last" subtracts the last observed value; "reversible" subtracts the row's mean and divides
-    by its deviation (RevIN, Kim et al., ICLR 2022, without the learnt affine map), so that series
-    of very different size are alike to the network; "scaled" subtracts the last observed value
-    and divides by the deviation.  A row in which a target was never observed keeps the global
-    mean and scale.  No answer depends on the padding, in any bit: row statistics are gathered or
-    summed from left to right.
+    "last" subtracts the last observed value, and so does "standard", whose units are the
+    deviation of the whole training part and not how far targets move.  "reversible" subtracts
+    the row's mean and divides by its deviation (RevIN, Kim et al., ICLR 2022, without the
+    learnt affine map), so that series of very different size are alike to the network; "scaled"
+    subtracts the last observed value and divides by the deviation.  A row in which a target was
+    never observed keeps the global mean and scale.  No answer depends on the padding, in any
+    bit: row statistics are gathered or summed from left to right.
 
     ``stops`` says that the network reads no further than each row's length by itself, once
     exported: what lies beyond then needs no mask, which costs a served batch several passes.
@@ -106,7 +108,7 @@ class Normaliser(nn.Module):
         self.known = known
         self.kind = kind
         self.missing = missing
-        self._needs_masks = missing or kind != "last" or not stops
+        self._needs_masks = missing or kind not in _UNSPREAD or not stops
         self.channels = len(scaling.mean) * (2 if missing else 1)
 
     def forward(self, sequences: Tensor, lengths: Tensor) -> Normalised:
@@ -159,7 +161,7 @@ class Normaliser(nn.Module):
             last = _last_observed(values, seen, mean)
         else:
             last = gather_steps(values, lengths[:, None] - 1)
-        if self.kind == "last" or seen is None:
+        if self.kind in _UNSPREAD or seen is None:
             return last, None
         centre, deviation, observed = _moments(values, seen, last, lengths)
         spread = deviation + _FLAT * centre.abs() + _LEAST * scale
