@@ -87,16 +87,14 @@ def run(  # noqa: PLR0913 -- as above
     """
     started = time.monotonic()
     best = ModelCheckpoint(
-        checkpoints,
-        filename="best",
-        monitor=MONITOR,
-        save_last=True,
-        enable_version_counter=False,
+        checkpoints, filename="best", monitor=MONITOR, enable_version_counter=False
     )
+    # After ``best``, whose state it holds; save_last would keep only the epochs that are better.
+    every = ModelCheckpoint(checkpoints, filename="last", enable_version_counter=False)
     last = checkpoints / _LAST
     with quiet(_LOGGERS, logging.WARNING, _ADVICE), flushed():
         lightning.seed_everything(recipe.fit.seed, workers=True, verbose=False)
-        trainer = make_trainer(recipe.fit, [best], progress=progress)
+        trainer = make_trainer(recipe.fit, [best, every], progress=progress)
         trainer.fit(
             module,
             DataLoader(module.batches, batch_size=None),

@@ -36,6 +36,16 @@ def make_trainer(
     )
 
 
+class _Patience(EarlyStopping):
+    """An early stop that a resumed run keeps to, with the patience its recipe has now."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"patience": self.patience})
+
+    def on_train_start(self, trainer: lightning.Trainer, _: lightning.LightningModule) -> None:
+        trainer.should_stop = self.wait_count >= self.patience
+
+
 class _Lines(Callback):
     """One line an epoch, for logs and pipes."""
 
@@ -47,7 +57,7 @@ class _Lines(Callback):
 
 
 def _callbacks(recipe: FitRecipe, *, progress: bool) -> list[Callback]:
-    callbacks: list[Callback] = [EarlyStopping(MONITOR, patience=recipe.patience)]
+    callbacks: list[Callback] = [_Patience(MONITOR, patience=recipe.patience)]
     if progress and sys.stderr.isatty():
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     elif progress:

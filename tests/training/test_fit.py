@@ -118,6 +118,47 @@ def test_a_run_whose_plug_was_pulled_resumes_as_if_nothing_had_happened(tmp_path
     assert torch.equal(weights(resumed), weights(whole))
 
 
+WORSE = {"epochs": 30, "patience": 3, "learning_rate": 1.0, "clip_norm": None}
+
+
+def test_an_epoch_that_is_worse_is_kept_too_beside_the_best(tmp_path):
+    fitted = run(tmp_path, recipe(**WORSE))
+    best, last = (
+        torch.load(tmp_path / f"{name}.ckpt", weights_only=True)["epoch"]
+        for name in ("best", "last")
+    )
+    assert (best, last) == (fitted.epochs - 4, fitted.epochs - 1)
+
+
+def test_after_epochs_that_are_worse_a_run_resumes_as_if_nothing_had_happened(tmp_path):
+    plan = recipe(**WORSE)
+    whole = run(tmp_path / "whole", plan)
+    with pytest.raises(ConnectionAbortedError):
+        fit(
+            network(plan),
+            Wave(100, plug=7 * (whole.epochs - 1) + 3),  # in the last, two worse ones before it
+            Wave(40),
+            plan,
+            checkpoints=tmp_path / "cut",
+            progress=False,
+        )
+    before = torch.load(tmp_path / "cut" / "last.ckpt", weights_only=True)["epoch"]
+    assert before == whole.epochs - 2
+    resumed = run(tmp_path / "cut", plan, resume=True)
+    assert resumed.epochs == whole.epochs
+    assert resumed.validation_loss == whole.validation_loss
+    assert torch.equal(weights(resumed), weights(whole))
+    again = run(tmp_path / "cut", plan, resume=True)  # it had stopped
+    assert again.epochs == whole.epochs
+    assert torch.equal(weights(again), weights(whole))
+
+
+def test_resume_may_raise_the_patience(tmp_path):
+    stopped = run(tmp_path, recipe(**WORSE))
+    patient = recipe(**WORSE | {"patience": 5})
+    assert run(tmp_path, patient, resume=True).epochs == stopped.epochs + 2
+
+
 def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path):
     assert run(tmp_path, recipe(epochs=1), resume=True).epochs == 1
 
