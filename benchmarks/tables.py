@@ -9,6 +9,7 @@ import click
 import polars as pl
 
 ROOT = Path(__file__).parent / "tables"
+_FIRST = datetime(2016, 1, 4)  # noqa: DTZ001  of the traffic, in local time
 _END = datetime(2024, 1, 1)  # noqa: DTZ001  of all series of M4, which tells no times
 
 
@@ -41,14 +42,16 @@ def _traffic(data: Path) -> pl.DataFrame:
     """
     Return vehicles per 5 minutes on working days, the published training and test rows.
 
-    Each day is a series of its own, for the days between are not there.
+    As published, the days stand one after the other as if no other had been between them.
     """
     parts = [
         pl.read_csv(data / "traffic_flow_5min" / f"{part}.csv.gz", encoding="utf8-lossy")
         for part in ("train", "test")
     ]
-    rows = pl.concat(part.select(time=part.columns[0], flow=part.columns[1]) for part in parts)
-    return rows.with_columns(pl.col("time").str.to_datetime("%d/%m/%Y %H:%M"))
+    flow = pl.concat(part.select(flow=part.columns[1]) for part in parts)
+    step = timedelta(minutes=5)
+    times = pl.datetime_range(_FIRST, _FIRST + step * (len(flow) - 1), step, eager=True)
+    return flow.select(times.alias("time"), "flow")
 
 
 def _m4(period: str, step: timedelta) -> Callable[[Path], pl.DataFrame]:

@@ -237,7 +237,9 @@ def quick(source, steps=3, **data) -> Recipe:
 def trained(plan: Recipe, folder, name: str) -> ModelCard:
     named = plan.model_copy(update={"name": name})
     checkpoints = folder / "checkpoints"
-    return train(named, Repository(folder), checkpoints=checkpoints, progress=False).card
+    repository = Repository(folder)
+    done = train(named, repository, checkpoints=checkpoints, progress=False, anyway=True)
+    return done.card
 
 
 def mae(card: ModelCard) -> float:

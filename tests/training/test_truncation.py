@@ -7,16 +7,18 @@ from torch import nn
 
 from training.networks.cells import parameters
 from training.networks.equations import CELLS, Weights, sigmoid
+from training.networks.pooling import AttentionPool
 from training.networks.recurrent import Recurrent
 
 INPUTS, HIDDEN, LENGTHS = 3, 5, (12, 1, 4, 9, 5)
 cells = pytest.mark.parametrize("cell", sorted(CELLS), ids=" ".join)
 
 
-def drawn(cell, **options) -> Recurrent:
+def drawn(cell, score=None, **options) -> Recurrent:
     kind, reset = cell
     torch.manual_seed(0)
-    reader = Recurrent(kind, INPUTS, HIDDEN, 2, 0.0, reset, **options)
+    pool = None if score is None else AttentionPool(score, HIDDEN)
+    reader = Recurrent(kind, INPUTS, HIDDEN, 2, 0.0, reset, pool=pool, **options)
     for parameter in reader.parameters():
         nn.init.normal_(parameter, std=0.5)
     return reader.train()
