@@ -23,7 +23,6 @@ CHECKPOINTS = Path(__file__).parent / "models" / "checkpoints"
 Protocol = Callable[..., dict[str, float]]
 # By the beginning of a recipe's name.
 PROTOCOLS: dict[str, Protocol] = {
-    "etth1-hours": protocols.rolling_quantiles,
     "ettm1-quantiles": protocols.rolling_quantiles,
     "ettm1-hourly": protocols.rolling_quantiles,
     "ett": protocols.standardised,

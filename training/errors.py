@@ -47,7 +47,7 @@ class Outperformed(TrainingError):
 
     def __init__(self, name: str, ratios: Mapping[str, float]) -> None:
         lost = " and ".join(
-            f"{ratio:.3g} times that of {baseline}" for baseline, ratio in ratios.items()
+            f"{ratio:.4g} times that of {baseline}" for baseline, ratio in ratios.items()
         )
         super().__init__(
             f"{name}: on held-out data its error is {lost}; the model was not published.\n"

@@ -109,7 +109,7 @@ def _guard(
     if lost and not anyway:
         raise Outperformed(recipe.name, lost)
     for name, ratio in lost.items():
-        say(f"it loses to {name}, by an error {ratio:.3g} times as large; the card says so")
+        say(f"it loses to {name}, by an error {ratio:.4g} times as large; the card says so")
 
 
 def _lengths(recipe: ClassifyRecipe, table: Labelled) -> tuple[int, int]:
