@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import numpy as np
 
 from benchmarks import protocols
 from benchmarks.tables import prepare
@@ -21,6 +20,7 @@ RECIPES = Path(__file__).parent.parent / "training" / "recipes" / "figures"
 RESULTS = Path(__file__).parent / "results" / "figures"
 CHECKPOINTS = Path(__file__).parent / "models" / "checkpoints"
 Protocol = Callable[..., dict[str, float]]
+_ASIDE = ("series", "epochs", "seconds")
 # By the beginning of a recipe's name.
 PROTOCOLS: dict[str, Protocol] = {
     "ettm1-quantiles": protocols.rolling_quantiles,
@@ -85,14 +85,19 @@ def _line(result: dict[str, float]) -> str:
 
 
 def _print() -> None:
+    """Print a row of Markdown for each recipe: mean and deviation over the seeds."""
+    click.echo("| recipe | seeds | errors on the test part | seconds a seed |\n|---|---|---|---|")
     for path in sorted(RESULTS.glob("*.json")):
         runs = list(json.loads(path.read_text()).values())
-        cells = []
-        for key in (key for key in runs[0] if not key.startswith(("validation", "series"))):
-            values = [run[key] for run in runs]
-            spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-            cells.append(f"{key} {np.mean(values):.4g} ± {spread:.2g}")
-        click.echo(f"{path.stem} ({len(runs)}): {', '.join(cells)}")
+        errors = [key for key in runs[0] if key not in _ASIDE and not key.startswith("validation")]
+        cells = ", ".join(f"{key} {_spread([run[key] for run in runs])}" for key in errors)
+        seconds = statistics.mean(run["seconds"] for run in runs)
+        click.echo(f"| {path.stem} | {len(runs)} | {cells} | {seconds:.0f} |")
+
+
+def _spread(values: list[float]) -> str:
+    around = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{around}"
 
 
 if __name__ == "__main__":
