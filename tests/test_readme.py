@@ -123,7 +123,8 @@ def test_the_classifier_of_the_readme_is_trained_by_its_command(tmp_path):
         rows += [f"d{number},{hour},{level + hour},1010,{number},{season}" for hour in hours]
     (tmp_path / "days.csv").write_text("\n".join(rows))
     train = command(".venv/bin/seqserve train --data days.csv")
-    subprocess.run([*train, "--epochs", "1", "--quiet"], cwd=tmp_path, check=True, timeout=110)
+    options = ["--epochs", "1", "--quiet", "--anyway"]
+    subprocess.run([*train, *options], cwd=tmp_path, check=True, timeout=110)
     log = tmp_path / "service.log"
     with serving(log, "--models", str(tmp_path / train[-1]), "--provider", "cpu") as service:
         path = f"{service.url}/v1/models/days-gru/predict"

@@ -8,6 +8,7 @@ Everything that can go wrong in training for a reason its user can mend.
   - ParityError      the exported file does not answer as its network does
 """
 
+import math
 from collections.abc import Mapping
 
 
@@ -47,7 +48,10 @@ class Outperformed(TrainingError):
 
     def __init__(self, name: str, ratios: Mapping[str, float]) -> None:
         lost = " and ".join(
-            f"{ratio:.4g} times that of {baseline}" for baseline, ratio in ratios.items()
+            f"{ratio:.4g} times that of {baseline}"
+            if math.isfinite(ratio)
+            else f"above that of {baseline}, which makes none"
+            for baseline, ratio in ratios.items()
         )
         super().__init__(
             f"{name}: on held-out data its error is {lost}; the model was not published.\n"
