@@ -100,6 +100,18 @@ def test_a_relative_source_lies_beside_the_recipe_wherever_one_stands(
     assert recipe.data.source == resolved.format(folder=tmp_path)
 
 
+def test_a_source_may_lie_in_a_folder_that_a_variable_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("TABLES", str(tmp_path))
+    recipe = read(tmp_path / ".", WHOLE.replace("tables/sales.csv", "$TABLES/sales.csv"))
+    assert recipe.data.source == f"{tmp_path}/sales.csv"
+
+
+def test_a_source_in_a_folder_that_no_variable_names_is_refused_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.delenv("TABLES", raising=False)
+    with pytest.raises(RecipeError, match="TABLES is not set"):
+        read(tmp_path, WHOLE.replace("tables/sales.csv", "$TABLES/sales.csv"))
+
+
 IMPOSSIBLE = {
     "an unknown key": (document(horizont=3), "horizont: "),
     "an unknown key of a part": (document(network={"hiden": 3}), "network.hiden: "),

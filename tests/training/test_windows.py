@@ -413,3 +413,22 @@ def test_whatever_the_table_no_horizon_meets_another_part_and_all_actuals_are_th
             known = raw[:, raw.shape[1] - len(plan.data.known) :]
             assert np.array_equal(batch.future[row], known)
             assert np.isfinite(batch.actuals[row]).any()
+
+
+def test_nothing_is_used_from_the_end_of_a_split_on():
+    whole = recipe(split=("2024-01-02T00:00:00Z", "2024-01-03T00:00:00Z"))
+    borders = whole.split.model_copy(update={"end": datetime(2024, 1, 4, tzinfo=UTC)})
+    ended = whole.model_copy(update={"split": borders})
+    cut, uncut = (split(table(series(100)), each) for each in (ended, whole))
+    assert len(cut.train) == len(uncut.train)
+    assert len(cut.validation) == len(uncut.validation)
+    assert cut.test.clock[ahead(cut.test).max()] == np.datetime64("2024-01-03T23:00:00")
+    assert uncut.test.clock[ahead(uncut.test).max()] == START + 99 * HOUR
+
+
+def test_shares_are_of_the_time_up_to_the_end():
+    borders = {"validation": 0.25, "test": 0.25, "end": "2024-01-05T00:00:00Z"}
+    plan = Recipe.model_validate(recipe().model_dump() | {"split": borders})
+    cut = split(table(series(200)), plan)
+    assert cut.test.times(np.array([0]))[0] == np.datetime64("2024-01-04T00:00:00")
+    assert cut.validation.times(np.array([0]))[0] == np.datetime64("2024-01-03T00:00:00")
