@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
 from models.fingerprint import overlap
 from service.cli import main
 
@@ -267,6 +267,36 @@ def test_a_recipe_file_is_all_it_needs(tmp_path, monkeypatch):
     assert card.provenance.split["train"] == datetime(2024, 1, 11, 23, tzinfo=UTC)
     assert "y (MW)" in result.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "models", "study"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reach"),
+    [
+        ('kind = "attention"\ncausal = true\npositions = "rotary"\nreadout = "window"', 5),
+        ('kind = "gru"\nscore = "general"\nlocal = "monotonic"', 5),
+        ('kind = "gru"\nscore = "concat"\nlocal = "predicted"', 12),
+    ],
+)
+def test_local_attention_is_trained_by_recipe_and_its_file_tells_what_it_looked_at(
+    tmp_path, words, reach
+):
+    plain(tmp_path / "t.csv")
+    recipe = tmp_path / "local.toml"
+    recipe.write_text(
+        'name = "local"\nhorizon = 2\nmax_length = 24\n'
+        '[data]\nsource = "t.csv"\ntime = "ds"\ntargets = ["y"]\nfrequency = "1h"\n'
+        f"[network]\nhidden = 8\nwindow = 5\n{words}\n[fit]\nepochs = 1\n"
+    )
+    folders = "--models", tmp_path / "models", "--checkpoints", tmp_path / "checkpoints"
+    result = train(recipe, "--quiet", "--anyway", *folders)
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "models" / "local" / "1.onnx"
+    assert card_of(path).attention
+    feeds = {SEQUENCES: np.ones((2, 24, 1), "f4"), LENGTHS: np.array([24, 9])}
+    (weights,) = open_model(path).run([ATTENTION], feeds)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-6)
+    assert not weights[1, 9:].any()
+    assert ((weights > 0).sum(1) <= reach).all()
 
 
 BAD = {
