@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths simulate lock clean
+.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,9 @@ bench-models: $(STAMP) ## publish the models of the benchmarks
 
 bench-lengths: $(STAMP) ## mixed lengths beside padding and one by one; no HTTP
 	$(BIN)/python -m benchmarks.lengths
+
+figures: $(STAMP) ## train and score the published benchmarks (hours); needs SEQSERVE_DATA
+	$(BIN)/python -m benchmarks.figures
 
 simulate: $(STAMP) ## the scheduler beside simpler rules, with a virtual clock
 	$(BIN)/python -m benchmarks.simulate
