@@ -99,9 +99,7 @@ def _seasonal_errors(windows: Windows, rows: Rows, season: int) -> Float:
 
 def _forecasts(windows: Windows, rows: Rows, answer: Answer) -> Iterator[tuple[Rows, Float, Float]]:
     """Yield rows, actuals (rows, horizon, targets) and forecasts with quantiles, in float64."""
-    for start in range(0, len(rows), _BATCH):
-        part = rows[start : start + _BATCH]
-        batch = windows.batch(part, windows.available(part))
+    for part, batch in windows.batches(rows, _BATCH):
         yield part, batch.actuals.astype(np.float64), answer(batch).astype(np.float64)
 
 

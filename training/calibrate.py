@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.linear import spread
 from training.networks import Forecaster
-from training.windows import Batch, Windows
+from training.windows import Batch, Windows, spread_rows
 
 _NUMBERS = 20_000_000  # at most so many are forecast
 _BATCH = 256
@@ -27,12 +26,12 @@ def calibrate(
     changes.  A network of one quantile has no gap.
     """
     levels = network.levels.numpy().astype(np.float64)
+    if len(levels) == 1:
+        return
     per_window = validation.horizon * validation.targets * len(levels)
-    every = spread(len(validation), max(1, _NUMBERS // per_window))
+    rows = spread_rows(len(validation), max(1, _NUMBERS // per_window))
     answers, actuals = [], []
-    for start in range(0, len(every), _BATCH):
-        rows = every[start : start + _BATCH]
-        batch = validation.batch(rows, validation.available(rows))
+    for _, batch in validation.batches(rows, _BATCH):
         answers.append(answer(batch))
         actuals.append(batch.actuals)
     stretch = stretches(

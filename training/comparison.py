@@ -11,11 +11,10 @@ from models.accuracy import TargetAccuracy
 from models.scores import Scores
 from training.baselines import Baseline, DoesNotApply, Forecast, seasonal_naive
 from training.baselines.forecast import Points, Quantiles
-from training.baselines.lagged import spread_rows
 from training.errors import TrainingError
 from training.evaluate import scales
 from training.recipe import Recipe
-from training.windows import Rows, Split, Windows
+from training.windows import Rows, Split, Windows, spread_rows
 
 _CHUNK = 5  # windows forecast between two reports
 _JUDGED = 200  # windows of the validation part that give intervals to a method without any

@@ -40,9 +40,7 @@ def measure(
     scores, scale = Scores(recipe.quantiles), scales(windows, recipe.seasonality)
     examples = Examples(windows)
     count = len(windows)
-    for start in range(0, count, batch_size):
-        rows = np.arange(start, min(start + batch_size, count))
-        batch = windows.batch(rows, windows.available(rows))
+    for rows, batch in windows.batches(np.arange(count), batch_size):
         naive = seasonal_naive(windows, rows, recipe.seasonality)
         forecast = forecaster(batch)
         if not np.isfinite(forecast).all():

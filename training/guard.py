@@ -32,11 +32,18 @@ def guarded(
     """
     accuracy = measure(parts.test, forecaster, recipe, baselines=_ridge(recipe, parts, say))
     lost = {_WORDS[name]: _ratio(accuracy, name) for name in accuracy.loses_to}
-    if lost and not anyway:
-        raise Outperformed(recipe.name, lost)
-    for name, ratio in lost.items():
-        say(f"it loses to {name}, by an error {ratio:.4g} times as large; the card says so")
+    refuse(recipe.name, lost, anyway=anyway, say=say)
     return accuracy
+
+
+def refuse(
+    name: str, lost: Mapping[str, float], *, anyway: bool, say: Callable[[str], None]
+) -> None:
+    """Raise Outperformed for what a network loses to, by which ratio; say it if ``anyway``."""
+    if lost and not anyway:
+        raise Outperformed(name, lost)
+    for baseline, ratio in lost.items():
+        say(f"it loses to {baseline}, by an error {ratio:.4g} times as large; the card says so")
 
 
 def _ridge(

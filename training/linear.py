@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from training.networks import Forecaster
 from training.networks.ridge import Ridge
-from training.windows import Rows, Windows
+from training.windows import Windows, spread_rows
 
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # shares of the mean square of an input
 _WINDOWS = 16_384  # at most so many are read, evenly spread
@@ -46,10 +46,7 @@ def solve_skip(
 
 def _pairs(network: Forecaster, windows: Windows) -> Iterator[Pairs]:
     """Yield inputs (rows, steps) and what is wanted (rows, horizon), a row a window and target."""
-    every = spread(len(windows), _WINDOWS)
-    for start in range(0, len(every), _BATCH):
-        rows = every[start : start + _BATCH]
-        batch = windows.batch(rows, windows.available(rows))
+    for _, batch in windows.batches(spread_rows(len(windows), _WINDOWS), _BATCH):
         pair = network.linear_pairs(
             torch.from_numpy(batch.sequences),
             torch.from_numpy(batch.lengths),
@@ -57,9 +54,3 @@ def _pairs(network: Forecaster, windows: Windows) -> Iterator[Pairs]:
         )
         inputs, wanted = (each.flatten(0, 1).numpy() for each in pair)
         yield inputs, wanted
-
-
-def spread(count: int, most: int) -> Rows:
-    """Return at most so many of the rows 0 to count - 1, evenly spread."""
-    rows: Rows = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
-    return rows

@@ -1,5 +1,6 @@
 """Cut series into windows by index, split by time; nothing is copied until a batch is asked for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,6 +70,12 @@ class Windows:
         with np.errstate(invalid="ignore"):
             return np.sqrt(squares / count).astype(np.float32)
 
+    def batches(self, rows: Rows, size: int) -> Iterator[tuple[Rows, Batch]]:
+        """Gather ``size`` windows at a time, each with all the steps it has."""
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            yield part, self.batch(part, self.available(part))
+
     def batch(self, rows: Rows, lengths: Rows) -> Batch:
         """Gather windows that read their last ``lengths`` steps."""
         origins = self.origins[rows]
@@ -80,6 +87,13 @@ class Windows:
         ahead = self.values[origins[:, None] + 1 + np.arange(self.horizon)]
         known = ahead[:, :, ahead.shape[2] - self.known :]
         return Batch(sequences, lengths, known, ahead[:, :, : self.targets])
+
+
+def spread_rows(count: int, most: int) -> Rows:
+    """Choose at most so many of ``count`` rows, evenly from the first to the last."""
+    if count <= most:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.calibrate import calibrate, stretches
-from training.linear import solve_skip, spread
+from training.linear import solve_skip
 from training.networks import Scaling, build
 from training.networks.ridge import Ridge
 from training.networks.segments import Segments
 from training.pipeline import forecaster
 from training.recipe import Recipe
-from training.windows import Windows
+from training.windows import Windows, spread_rows
 
 HORIZON = 4
 
@@ -159,8 +159,8 @@ def test_a_linear_skip_in_closed_form_needs_its_steps(linear):
 
 
 def test_few_of_many_rows_are_spread_over_all():
-    assert spread(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert spread(1001, 3).tolist() == [0, 500, 1000]
+    assert spread_rows(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert spread_rows(1001, 3).tolist() == [0, 500, 1000]
 
 
 @settings(max_examples=30, deadline=None)

@@ -86,10 +86,3 @@ class View:
                 raise DoesNotApply("too few windows have all their actuals")
             result.append(Pairs(seen.inputs[chosen, target], outputs[chosen, target]))
         return result
-
-
-def spread_rows(count: int, most: int) -> Rows:
-    """Choose at most so many of ``count`` rows, evenly from the first to the last."""
-    if count <= most:
-        return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from training.baselines.forecast import Forecast
-from training.baselines.lagged import View, spread_rows
+from training.baselines.lagged import View
 from training.quiet import quiet
 from training.recipe import Recipe
-from training.windows import Rows, Windows
+from training.windows import Rows, Windows, spread_rows
 
 _NEIGHBOURS = (3, 10, 30, 100)
 _PAIRS = 20_000  # to search among, over all targets

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.baselines.forecast import Forecast
-from training.baselines.lagged import Pairs, View, spread_rows
+from training.baselines.lagged import Pairs, View
 from training.recipe import Recipe
-from training.windows import Rows, Windows
+from training.windows import Rows, Windows, spread_rows
 
 _PENALTIES = 10.0 ** np.arange(-6, 3)  # in units of the inputs' mean square
 _NUMBERS = 20_000_000  # at most so many inputs are gathered

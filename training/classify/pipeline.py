@@ -16,8 +16,9 @@ from training.classify.data import Labelled, read_labelled
 from training.classify.evaluate import logits_of, measure
 from training.classify.recipe import ClassifyRecipe
 from training.classify.series import Part, Parts, SeriesBatches, split
-from training.errors import Outperformed, RecipeError
+from training.errors import RecipeError
 from training.fit import Loop, run
+from training.guard import refuse
 from training.networks import Classifier, Scaling, build_classifier
 from training.pipeline import Published, portable_source, publish, threads, versions
 from training.recipe import check_trainable
@@ -106,10 +107,7 @@ def _guard(
         for name in accuracy.loses_to
         if not (recipe.balanced and name == MAJORITY)
     }
-    if lost and not anyway:
-        raise Outperformed(recipe.name, lost)
-    for name, ratio in lost.items():
-        say(f"it loses to {name}, by an error {ratio:.4g} times as large; the card says so")
+    refuse(recipe.name, lost, anyway=anyway, say=say)
 
 
 def _lengths(recipe: ClassifyRecipe, table: Labelled) -> tuple[int, int]:
