@@ -63,7 +63,7 @@ async def test_a_table_gets_the_answers_of_json_to_the_bit_in_the_order_sent(ser
     st.integers(1, 50),
 )
 async def test_neither_neighbours_nor_the_cut_into_batches_change_an_answer(rows, most):
-    async with running() as service:
+    async with running(SMALL.model_copy(update={"max_body_bytes": 4_000_000})) as service:
         series = {f"s{number}": weeks(*row) for number, row in enumerate(rows)}
         _, columns = await as_json(service, series)
         found = read(await send(service, pyarrow_stream(long(series).to_arrow(), most)))
