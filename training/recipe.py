@@ -186,6 +186,8 @@ class Recipe(Document):
     min_length: Annotated[int, Field(ge=1)] | None = None  # None: a quarter of max_length
     season: Annotated[int, Field(ge=1)] | None = None  # None: what the frequency implies
     quantiles: Annotated[tuple[float, ...], Field(min_length=1)] = (0.1, 0.5, 0.9)
+    # In the loss all targets count alike, or by their scale: as errors in the data's units do.
+    target_weights: Literal["equal", "scale"] = "equal"
     data: DataRecipe
     split: SplitRecipe = SplitRecipe()
     network: NetworkRecipe = NetworkRecipe()

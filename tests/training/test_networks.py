@@ -13,6 +13,7 @@ from training.networks import build
 from training.networks.forecaster import Forecaster
 from training.networks.heads import DirectHead, Quantiles, pinball, positive
 from training.networks.normalise import Normaliser, Scaling
+from training.networks.recurrent import Recurrent
 from training.recipe import Recipe
 
 KINDS = (
@@ -163,6 +164,36 @@ def test_the_loss_is_the_textbook_quantile_loss_over_what_was_observed():
     assert pinball(levels, predictions, actuals) == pytest.approx((0.1 * 2 + 0.5 * 1) / 2)
     nothing = pinball(levels, predictions, torch.full_like(actuals, torch.nan))
     assert nothing == 0
+
+
+def test_targets_weighted_by_their_scale_are_charged_as_in_the_units_of_the_data():
+    scales = np.array([1.0, 10.0], "f4")
+    plain, weighted = (
+        Forecaster(
+            Normaliser(Scaling(scales * 3, scales), 2, 0, kind="standard", missing=False),
+            Recurrent("gru", 2, 8, 1, 0.0),
+            DirectHead(8, 4, 2, 0),
+            quantiles=[0.5],
+            weighted=weighted,
+        )
+        for weighted in (False, True)
+    )
+    weighted.load_state_dict(plain.state_dict())
+    sequences = torch.from_numpy(rows_of(scales))
+    lengths, actuals = torch.tensor([12, 7]), torch.from_numpy(rows_of(scales)[:, :4] * 1.5)
+    answers = plain(sequences, lengths)[0][..., 0].detach()
+    errors = (answers - actuals).abs().mean((0, 1)) / 2  # the median's pinball loss, by target
+    standard = errors / torch.from_numpy(scales)
+    asked = sequences, lengths, None, actuals
+    assert plain.loss(*asked).item() == pytest.approx(float(standard.mean()))
+    in_units = float(errors.mean()) / scales.mean()
+    assert weighted.loss(*asked).item() == pytest.approx(in_units, rel=1e-5)
+
+
+def rows_of(scales):
+    """Return (2, 12, targets), each target as large as its scale."""
+    steps = np.random.default_rng(3).standard_normal((2, 12, len(scales)))
+    return (steps * scales + 3 * scales).astype("f4")
 
 
 def test_a_missing_actual_sends_no_gradient():

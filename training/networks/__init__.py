@@ -41,6 +41,7 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
         channels=channels,
         segments=segments,
         skip=LinearSkip(network.linear_steps, recipe.horizon) if network.linear_steps else None,
+        weighted=recipe.target_weights == "scale",
     )
 
 

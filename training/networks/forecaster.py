@@ -20,6 +20,7 @@ class Forecaster(nn.Module):
 
     The parts that are None are left out: ``channels`` gives each target a row of its own,
     ``segments`` makes one step of several, ``skip`` adds a linear map of the last steps.
+    ``weighted`` lets each target count in the loss by its scale, once on the mean.
     """
 
     levels: Tensor
@@ -34,6 +35,7 @@ class Forecaster(nn.Module):
         channels: IndependentChannels | None = None,
         segments: Segments | None = None,
         skip: LinearSkip | None = None,
+        weighted: bool = False,
     ) -> None:
         super().__init__()
         self.normaliser = normaliser
@@ -43,6 +45,7 @@ class Forecaster(nn.Module):
         self.head = head
         self.quantiles = Quantiles(quantiles, normaliser.targets)
         self.skip = skip
+        self.weighted = weighted
         self.register_buffer("levels", torch.tensor(quantiles, dtype=torch.float32))
 
     @property
@@ -85,7 +88,8 @@ class Forecaster(nn.Module):
             wanted = wanted / batch.spread
         elif batch.spread is not None:
             relative = relative * batch.spread[..., None]
-        return pinball(self.levels, relative, wanted)
+        weights = self.target_scale / self.target_scale.mean() if self.weighted else None
+        return pinball(self.levels, relative, wanted, weights)
 
     @torch.no_grad()
     def linear_pairs(

@@ -77,15 +77,20 @@ def positive(x: Tensor) -> Tensor:
     return functional.relu(x) + 1 / (1 - x.clamp(max=0.0))
 
 
-def pinball(levels: Tensor, predictions: Tensor, actuals: Tensor) -> Tensor:
+def pinball(
+    levels: Tensor, predictions: Tensor, actuals: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """
     Return the mean quantile loss (Koenker and Bassett, 1978), in the units it is given.
 
     ``levels`` is (quantiles,), ``predictions`` (batch, horizon, targets, quantiles) and
     ``actuals`` (batch, horizon, targets), where NaN is skipped.  Without any actual it is 0.
+    ``weights`` (targets,) say what each target's share is multiplied by.
     """
     observed = ~actuals.isnan()
     error = (torch.where(observed, actuals, 0.0)[..., None] - predictions).float()
     losses = torch.maximum(levels * error, (levels - 1) * error)
+    if weights is not None:
+        losses = losses * weights[:, None]
     kept = torch.where(observed[..., None], losses, 0.0)
     return kept.sum() / (observed.sum() * len(levels)).clamp(min=1)
