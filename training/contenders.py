@@ -8,7 +8,7 @@ from typing import get_args
 
 import numpy as np
 
-from training.architecture import Cell, NetworkRecipe
+from training.architecture import Cell
 from training.baselines import BASELINES, Forecast
 from training.comparison import Contender
 from training.data import Table
@@ -17,6 +17,11 @@ from training.recipe import MEDIAN, Recipe
 from training.windows import Rows, Split, Windows
 
 KINDS = (*get_args(Cell), "attention")
+# What a recipe may say of one kind that another cannot have, by the part of the document.
+_OF_A_GRU = {"network": {"reset"}}
+_CELLS = {"reset", "score", "local", "bidirectional", "layer_norm"}
+_ATTENTION = {"causal", "positions", "readout"}
+_OF_A_KIND = {"network": _CELLS | _ATTENTION | {"window"}, "fit": {"truncate", "state_decay"}}
 
 
 class Network:
@@ -87,10 +92,11 @@ def of_kind(recipe: Recipe, kind: str) -> Recipe:
 
     What only the recipe's own kind can have is left out of the others.
     """
-    network = recipe.network
-    if kind != network.kind:
-        plain = NetworkRecipe()
-        unlike = {"reset": plain.reset, "score": plain.score}
-        network = network.model_copy(update={"kind": kind, **unlike})
-    document = recipe.model_dump() | {"name": f"compare-{kind}", "network": network.model_dump()}
+    document = recipe.model_dump() | {"name": f"compare-{kind}"}
+    if kind != recipe.network.kind:
+        cells = "attention" not in (kind, recipe.network.kind)
+        for part, names in (_OF_A_GRU if cells else _OF_A_KIND).items():
+            kept = {name: value for name, value in document[part].items() if name not in names}
+            document[part] = kept
+        document["network"]["kind"] = kind
     return Recipe.build(document, f"the recipe with {kind}")

@@ -8,11 +8,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.training.tables import parts, recipe
+from training.architecture import NetworkRecipe
 from training.baselines import DoesNotApply, Forecast, SeasonalNaive, seasonal_naive
 from training.comparing import compare as command
 from training.comparison import compare
 from training.contenders import of_kind
 from training.errors import TrainingError
+from training.recipe import Recipe
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NAMES = [
@@ -267,3 +269,30 @@ def test_another_network_leaves_out_what_only_its_own_kind_can_have():
     assert (other.kind, other.score, other.hidden) == ("attention", None, 8)
     with pytest.raises(TrainingError, match="multiple of heads"):
         of_kind(recipe(network={"hidden": 6}), "attention")
+
+
+@pytest.mark.parametrize(
+    ("network", "fit", "other", "left"),
+    [
+        ({"kind": "gru", "reset": "before", "layer_norm": True}, {"truncate": 5}, "lstm", "reset"),
+        ({"kind": "lstm", "bidirectional": True}, {}, "attention", "bidirectional"),
+        ({"kind": "rnn"}, {"truncate": 5, "state_decay": 0.1}, "attention", None),
+        ({"kind": "gru", "score": "dot", "local": "predicted", "window": 3}, {}, "attention", None),
+        (
+            {"kind": "attention", "causal": True, "window": 3, "readout": "window", "hidden": 8},
+            {},
+            "gru",
+            "causal",
+        ),
+        ({"kind": "attention", "positions": "learned", "hidden": 8}, {}, "rnn", "positions"),
+    ],
+)
+def test_a_recipe_of_any_kind_has_a_comparable_one_of_every_other(network, fit, other, left):
+    chosen = recipe(network=network).model_dump() | {"fit": fit}
+    found = of_kind(Recipe.build(chosen, "test"), other)
+    assert found.network.kind == other
+    if left:
+        assert getattr(found.network, left) == NetworkRecipe.model_fields[left].default
+    if other == "lstm":  # a cell like the recipe's own: what both can have is kept
+        assert found.network.layer_norm
+        assert found.fit.truncate == chosen["fit"]["truncate"]
