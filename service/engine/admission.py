@@ -30,8 +30,8 @@ def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
     return bool(np.isfinite(np.concatenate([row.sequence for row in rows])).all())
 
 
-def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[str, ...]) -> None:
-    """Raise InvalidSequence unless (time, columns) has a length and values that the card allows."""
+def check_steps(sequence: Array, card: ModelCard, place: str, columns: tuple[str, ...]) -> None:
+    """Raise InvalidSequence unless (time, columns) has columns and values that the card allows."""
     features = len(columns)
     if sequence.ndim != 2 or sequence.shape[1] != features:  # noqa: PLR2004  (time, features)
         got = sequence.shape[1] if sequence.ndim == 2 else 1  # noqa: PLR2004
@@ -39,12 +39,17 @@ def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[
         raise InvalidSequence(
             place, f"expected {features} features a step ({names:.200}), got {got}"
         )
+    _check_finite(sequence, place, missing_values=card.missing_values)
+
+
+def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[str, ...]) -> None:
+    """Raise InvalidSequence unless (time, columns) has a length and values that the card allows."""
+    check_steps(sequence, card, place, columns)
     length = len(sequence)
     if not card.min_length <= length <= card.max_length:
         raise InvalidSequence(
             place, f"expected {card.min_length} to {card.max_length} steps, got {length}"
         )
-    _check_finite(sequence, place, missing_values=card.missing_values)
     # What the answer goes on from: the targets, or all that a classifier reads.
     if card.missing_values and np.isnan(sequence[:, : len(card.targets) or None]).all():
         raise InvalidSequence(place, "every value is missing, which leaves nothing to go on from")

@@ -1,6 +1,7 @@
 """The engine: models by name and version, loaded, checked, and asked."""
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -60,6 +61,7 @@ class LoadedModel:
     """A version that serves, and what its self-check found."""
 
     entry: Entry
+    sha256: str  # of the file
     card: ModelCard
     provider: Literal["cpu", "cuda"]
     check: SelfCheck
@@ -215,7 +217,7 @@ class Engine:
 
     async def _load(self, entry: Entry) -> LoadedModel:
         started = time.perf_counter()
-        runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
+        sha256, runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
         self._admit_fallback(runner)
         costs = await asyncio.to_thread(_measured, runner, entry, self.options)
         batcher = Batcher(
@@ -234,7 +236,9 @@ class Engine:
             seconds,
             found.largest_difference,
         )
-        return LoadedModel(entry, runner.card, runner.provider, found, batcher, seconds, costs)
+        return LoadedModel(
+            entry, sha256, runner.card, runner.provider, found, batcher, seconds, costs
+        )
 
     def _admit_fallback(self, runner: OnnxRunner) -> None:
         """Say so, once, if CUDA is there and yet ONNX Runtime runs on the CPU."""
@@ -265,8 +269,10 @@ def _measured(runner: OnnxRunner, entry: Entry, options: EngineOptions) -> CostG
     return cache.get(entry.path, make)
 
 
-def _open_checked(entry: Entry, device: Device | None) -> tuple[OnnxRunner, SelfCheck]:
+def _open_checked(entry: Entry, device: Device | None) -> tuple[str, OnnxRunner, SelfCheck]:
+    with entry.path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     runner = OnnxRunner(entry.path, device or choose_device("auto"))
     if runner.card.name != entry.name:
         raise ModelRejected(f"The card names {runner.card.name!r}, the folder {entry.name!r}.")
-    return runner, check(runner, runner.card, runner.provider)
+    return sha256, runner, check(runner, runner.card, runner.provider)

@@ -32,8 +32,19 @@ def complete(
     if not card.calendar and not card.static and series.static is None:
         return series.values, series.future
     place = f"sequences[{index}]"
+    check_sequence(series.values, card, f"{place}.values", card.given)
+    return extend(series, start, card, place)
+
+
+def extend(
+    series: Series, start: datetime | None, card: ModelCard, place: str
+) -> tuple[Array, Array | None]:
+    """
+    Do what ``complete`` does for values of any length, whose columns have been checked.
+
+    Raises InvalidSequence and InvalidRequest from ``place`` on.
+    """
     values, future, known = series.values, series.future, card.given_known
-    check_sequence(values, card, f"{place}.values", card.given)
     check_future(future, card, f"{place}.future", known)
     static = _static(series.static, card, f"{place}.static")
     cycles = _cycles(start, len(values) + card.horizon, card, f"{place}.start")
