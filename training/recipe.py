@@ -95,6 +95,8 @@ class FitRecipe(_Frozen):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     state_decay: Annotated[float, Field(ge=0)] = 0.0  # cells: times the mean of c^2 (LSTM) or h^2
     truncate: Annotated[int, Field(ge=1)] | None = None  # cells: steps a gradient goes back
+    # What is kept of the average of the weights at each step; it is what is measured and published.
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     clip_value: Annotated[float, Field(gt=0)] | None = None
     clip_scaled: Annotated[float, Field(gt=0)] | None = None  # by value, then the largest to 1

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    RichProgressBar,
+    WeightAveraging,
+)
+from torch.optim.swa_utils import get_ema_avg_fn
 
 from training.errors import TrainingError
 from training.recipe import FitRecipe
@@ -58,6 +65,9 @@ class _Lines(Callback):
 
 def _callbacks(recipe: FitRecipe, *, progress: bool) -> list[Callback]:
     callbacks: list[Callback] = [_Patience(MONITOR, patience=recipe.patience)]
+    if recipe.average is not None:  # Polyak and Juditsky, 1992, with exponential weights
+        mean = get_ema_avg_fn(recipe.average)  # type: ignore[no-untyped-call]  # torch has no types
+        callbacks.append(WeightAveraging(avg_fn=mean))
     if progress and sys.stderr.isatty():
         callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
     elif progress:

@@ -100,8 +100,9 @@ def test_a_run_learns_and_says_what_it_came_to(tmp_path):
     assert fitted.validation_loss < 0.7 * short.validation_loss
 
 
-def test_a_run_whose_plug_was_pulled_resumes_as_if_nothing_had_happened(tmp_path):
-    plan = recipe(epochs=4)
+@pytest.mark.parametrize("average", [None, 0.9])
+def test_a_run_whose_plug_was_pulled_resumes_as_if_nothing_had_happened(tmp_path, average):
+    plan = recipe(epochs=4, average=average)
     whole = run(tmp_path / "whole", plan)
     with pytest.raises(ConnectionAbortedError):
         fit(
@@ -128,6 +129,25 @@ def test_an_epoch_that_is_worse_is_kept_too_beside_the_best(tmp_path):
         for name in ("best", "last")
     )
     assert (best, last) == (fitted.epochs - 4, fitted.epochs - 1)
+
+
+@pytest.mark.parametrize("average", [0.5, 0.9])
+def test_averaged_weights_are_what_a_run_has_come_to(tmp_path, monkeypatch, average):
+    plan = recipe(epochs=3, average=average)
+    seen = []
+    after = Module.optimizer_step
+
+    def step(module, *arguments, **options):
+        after(module, *arguments, **options)
+        seen.append({name: w.detach().clone() for name, w in module.network.named_parameters()})
+
+    monkeypatch.setattr(Module, "optimizer_step", step)
+    whole = run(tmp_path, plan)
+    for name, mean in dict(whole.network.named_parameters()).items():
+        expected = seen[0][name]
+        for weights_then in (each[name] for each in seen[1:]):
+            expected = average * expected + (1 - average) * weights_then
+        torch.testing.assert_close(mean, expected)
 
 
 def test_after_epochs_that_are_worse_a_run_resumes_as_if_nothing_had_happened(tmp_path):
