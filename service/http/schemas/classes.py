@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.contract import ModelCard
 from service.engine.jobs import Answer
 from service.http.errors import InvalidRequest
-from service.http.schemas.plain import Asked, Series
+from service.http.schemas.plain import Asked
 
 
 class ClassOut(BaseModel):
@@ -30,10 +30,10 @@ def refuse_forecast_words(asked: Asked) -> None:
             raise InvalidRequest(f"sequences[{index}].start", problem)
 
 
-def class_prediction(series: Series, answer: Answer, card: ModelCard) -> dict[str, object]:
+def class_prediction(label: str | None, answer: Answer, card: ModelCard) -> dict[str, object]:
     """Return one answer, ready for orjson; of equal probabilities the first class is the label."""
     probabilities = answer.predictions  # (classes,)
-    out: dict[str, object] = {"id": series.id} if series.id is not None else {}
+    out: dict[str, object] = {"id": label} if label is not None else {}
     out["label"] = card.classes[int(probabilities.argmax())]
     out["probabilities"] = dict(zip(card.classes, probabilities, strict=True))
     if answer.attention is not None:

@@ -23,6 +23,7 @@ from service.http.schemas.reply import Reply
 Step = list[float | None]
 Numbers = list[float | None] | list[Step]
 Wire = TypeVar("Wire", bound=BaseModel)
+Levels = list[tuple[str, int]]  # the label of each level wanted, and its index
 
 
 class _Wire(BaseModel):
@@ -104,7 +105,7 @@ class Query:
         if card.task is Task.CLASSIFY:
             refuse_forecast_words(asked)
         self._card = card
-        self._levels = _levels(asked.quantiles, card)
+        self._levels = wanted_levels(asked.quantiles, card)
         self._asked = asked
         self.rows: list[Row] = []
         self._times: list[list[str] | None] = []
@@ -121,29 +122,31 @@ class Query:
     def write(self, answers: Sequence[Answer], version: int) -> Reply:
         """Return the response's body."""
         predictions = [
-            self._prediction(*one)
-            for one in zip(self._asked.series, self._times, answers, strict=True)
+            prediction(answer, self._card, self._levels, series.id, times)
+            for series, times, answer in zip(self._asked.series, self._times, answers, strict=True)
         ]
         body = {"model": self._card.name, "version": version, "predictions": predictions}
         return Reply(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))
 
-    def _prediction(
-        self, series: Series, times: list[str] | None, answer: Answer
-    ) -> dict[str, object]:
-        if self._card.task is Task.CLASSIFY:
-            return class_prediction(series, answer, self._card)
-        levels = np.ascontiguousarray(answer.predictions.transpose(2, 0, 1))
-        mean = np.ascontiguousarray(answer.mean)  # (horizon, targets), and levels before that
-        if mean.shape[1] == 1:
-            levels, mean = levels[:, :, 0], mean[:, 0]
-        out: dict[str, object] = {"id": series.id} if series.id is not None else {}
-        out["mean"] = mean
-        out["quantiles"] = {label: levels[level] for label, level in self._levels}
-        if times is not None:
-            out["timestamps"] = times
-        if answer.attention is not None:
-            out["attention"] = np.ascontiguousarray(answer.attention)
-        return out
+
+def prediction(
+    answer: Answer, card: ModelCard, levels: Levels, label: str | None, times: list[str] | None
+) -> dict[str, object]:
+    """Return one answer, ready for orjson; ``label`` is the caller's name for the sequence."""
+    if card.task is Task.CLASSIFY:
+        return class_prediction(label, answer, card)
+    quantiles = np.ascontiguousarray(answer.predictions.transpose(2, 0, 1))
+    mean = np.ascontiguousarray(answer.mean)  # (horizon, targets), and levels before that
+    if mean.shape[1] == 1:
+        quantiles, mean = quantiles[:, :, 0], mean[:, 0]
+    out: dict[str, object] = {"id": label} if label is not None else {}
+    out["mean"] = mean
+    out["quantiles"] = {level: quantiles[index] for level, index in levels}
+    if times is not None:
+        out["timestamps"] = times
+    if answer.attention is not None:
+        out["attention"] = np.ascontiguousarray(answer.attention)
+    return out
 
 
 def _read_carefully(body: bytes, max_sequences: int) -> Asked:
@@ -187,7 +190,7 @@ def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
     return InvalidRequest(place, first["msg"])
 
 
-def _levels(asked: list[float] | None, card: ModelCard) -> list[tuple[str, int]]:
+def wanted_levels(asked: list[float] | None, card: ModelCard) -> Levels:
     """Return the label and the index of each level wanted."""
     for place, level in enumerate(asked or ()):
         if level not in card.quantiles:
@@ -197,7 +200,7 @@ def _levels(asked: list[float] | None, card: ModelCard) -> list[tuple[str, int]]
 
 
 @lru_cache(256)
-def _labelled(levels: tuple[float, ...], wanted: tuple[float, ...]) -> list[tuple[str, int]]:
+def _labelled(levels: tuple[float, ...], wanted: tuple[float, ...]) -> Levels:
     return [(str(level), levels.index(level)) for level in wanted]
 
 
