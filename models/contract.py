@@ -33,8 +33,10 @@ METADATA_KEY = "model_card"
 SEQUENCES = "sequences"  # (batch, time, features) float32, padded on the right
 LENGTHS = "lengths"  # (batch,) int64, the valid steps of each sequence
 FUTURE = "future"  # (batch, horizon, known) float32, covariates known ahead
+STATE = "state."  # and the name: (batch, ...) float32, what the steps before have left; zeros: none
 PREDICTIONS = "predictions"  # (batch, horizon, targets, quantiles) or (batch, classes) float32
 ATTENTION = "attention"  # (batch, time) float32, the weights of the readout
+NEXT_STATE = "next_state."  # and the name: as ``state.``, after the last valid step
 STATE = "state."  # prefix of what a stream carries into a step
 NEXT_STATE = "next_state."  # prefix of what it carries out
 

@@ -14,8 +14,12 @@ def check_rows(rows: Sequence[Row], card: ModelCard) -> None:
     if len(rows) > 1 and _all_plain(rows, card):
         return
     for index, row in enumerate(rows):
-        check_sequence(row.sequence, card, f"sequences[{index}].values", card.features)
-        check_future(row.future, card, f"sequences[{index}].future", card.known)
+        place = f"sequences[{index}]"
+        if row.state is not None or row.carry:
+            _check_stream(row, card, place)
+        else:
+            check_sequence(row.sequence, card, f"{place}.values", card.features)
+        check_future(row.future, card, f"{place}.future", card.known)
 
 
 def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
@@ -25,7 +29,7 @@ def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
         shape = row.sequence.shape
         if len(shape) != 2 or shape[1] != features or not shortest <= shape[0] <= longest:  # noqa: PLR2004
             return False
-        if row.future is not None or card.known:
+        if row.future is not None or card.known or row.carry or row.state is not None:
             return False
     return bool(np.isfinite(np.concatenate([row.sequence for row in rows])).all())
 
@@ -53,6 +57,21 @@ def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[
     # What the answer goes on from: the targets, or all that a classifier reads.
     if card.missing_values and np.isnan(sequence[:, : len(card.targets) or None]).all():
         raise InvalidSequence(place, "every value is missing, which leaves nothing to go on from")
+
+
+def _check_stream(row: Row, card: ModelCard, place: str) -> None:
+    """Check a part of a stream, which may be short, or all missing where values may be."""
+    check_steps(row.sequence, card, f"{place}.values", card.features)
+    if not 1 <= len(row.sequence) <= card.max_length:
+        raise InvalidSequence(
+            f"{place}.values", f"expected 1 to {card.max_length} steps, got {len(row.sequence)}"
+        )
+    if row.state is not None:
+        shapes = {name: state.shape for name, state in row.state.items()}
+        if shapes != card.state.tensors:
+            raise InvalidSequence(
+                f"{place}.state", f"expected tensors of shapes {dict(card.state.tensors)}"
+            )
 
 
 def check_future(

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import FUTURE, LENGTHS, SEQUENCES, ModelCard
+from models.contract import FUTURE, LENGTHS, SEQUENCES, STATE, ModelCard
 from service.engine.buckets import Bucket, bucket_of
 from service.engine.buffers import Pool
-from service.engine.collate import fill
+from service.engine.collate import fill, fill_state
 from service.engine.jobs import Array, Row
 
 CAPACITY = 64 * 2**20  # bytes of buffers kept between runs, a model
@@ -40,6 +40,7 @@ class Inputs:
     """The inputs of one bucket's graph."""
 
     tensors: dict[str, HostTensor]
+    states: dict[str, Array]  # those of them that are a state, by the name in the card
 
     @property
     def nbytes(self) -> int:
@@ -58,6 +59,7 @@ class Inputs:
             for place, row in zip(future, rows, strict=False):
                 place[...] = row.future
             future[len(rows) :] = 0
+        fill_state(rows, self.states)
 
 
 class BoundSession:
@@ -109,4 +111,8 @@ class BoundSession:
         if card.known:
             shape = bucket.size, card.horizon, len(card.known)
             shapes[FUTURE] = self._pinned, shape, np.float32
-        return Inputs({name: make(shape, dtype) for name, (make, shape, dtype) in shapes.items()})
+        for name, each in card.state.tensors.items():
+            shapes[STATE + name] = self._pinned, (bucket.size, *each), np.float32
+        tensors = {name: make(shape, dtype) for name, (make, shape, dtype) in shapes.items()}
+        states = {name: tensors[STATE + name].array for name in card.state.tensors}
+        return Inputs(tensors, states)

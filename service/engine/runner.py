@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,15 +15,17 @@ from models.contract import (
     ATTENTION,
     FUTURE,
     LENGTHS,
+    NEXT_STATE,
     PREDICTIONS,
     SEQUENCES,
+    STATE,
     ContractError,
     ModelCard,
     Task,
 )
 from models.quantiles import mean_weights
 from service.engine.binding import Allocate, BoundSession, HostTensor
-from service.engine.collate import pad
+from service.engine.collate import pad, stack_state
 from service.engine.errors import ModelRejected
 from service.engine.jobs import Answer, Array, Row
 
@@ -115,8 +117,10 @@ class OnnxRunner:
 
     def run(self, rows: Sequence[Row]) -> list[Answer]:
         """Answer rows, whose sequences must have at least one step each, in order."""
-        explain = self.card.attention and any(row.explain for row in rows)
+        explain = bool(self.card.attention and any(row.explain for row in rows))
         fetches = [PREDICTIONS, ATTENTION] if explain else [PREDICTIONS]
+        if any(row.carry for row in rows):
+            fetches += [NEXT_STATE + name for name in self.card.state.tensors]
         if self._bound:
             outputs = self._bound.run(fetches, rows, self._options)
         else:
@@ -138,6 +142,9 @@ class OnnxRunner:
         if explain:
             for answer, row, weights in zip(answers, rows, outputs[1], strict=True):
                 answer.attention = weights[: len(row.sequence)] if row.explain else None
+        if len(fetches) > 1 + explain:
+            states = zip(self.card.state.tensors, outputs[1 + explain :], strict=True)
+            _carry(answers, rows, dict(states))
         return answers
 
     def _run_plain(self, fetches: Sequence[str], rows: Sequence[Row]) -> list[Array]:
@@ -145,7 +152,19 @@ class OnnxRunner:
         feeds = {SEQUENCES: sequences, LENGTHS: lengths}
         if self.card.known:
             feeds[FUTURE] = np.stack([cast(Array, row.future) for row in rows])
+        for name, state in stack_state(rows, self.card.state.tensors).items():
+            feeds[STATE + name] = state
         return cast(list[Array], self._session.run(fetches, feeds, self._options))
+
+
+def _carry(answers: Sequence[Answer], rows: Sequence[Row], states: Mapping[str, Array]) -> None:
+    """Give each row that carries its own copy of the state (batch, ...), so the batch can go."""
+    for index, (answer, row) in enumerate(zip(answers, rows, strict=True)):
+        if row.carry:
+            answer.state = {name: state[index].copy() for name, state in states.items()}
+            answer.finite = answer.finite and all(
+                np.isfinite(state).all() for state in answer.state.values()
+            )
 
 
 def _means(by_level: Array, weights: Sequence[float]) -> Array:
@@ -215,6 +234,8 @@ def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
     }
     if card.known:
         inputs[FUTURE] = ("tensor(float)", [None, None, len(card.known)])
+    for name, state in card.state.tensors.items():
+        inputs[STATE + name] = ("tensor(float)", [None, *state])
     found = {node.name: (node.type, node.shape) for node in session.get_inputs()}
     if found.keys() != inputs.keys():
         raise ModelRejected(f"The graph's inputs are {sorted(found)}, not {sorted(inputs)}.")
@@ -227,6 +248,7 @@ def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
         ):
             raise ModelRejected(f"The graph's input {name!r} does not fit the card.")
     outputs = {PREDICTIONS, ATTENTION} if card.attention else {PREDICTIONS}
+    outputs |= {NEXT_STATE + name for name in card.state.tensors}
     produced = {node.name for node in session.get_outputs()}
     if not outputs <= produced:
         raise ModelRejected(f"The graph's outputs are {sorted(produced)}, not {sorted(outputs)}.")

@@ -5,9 +5,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+from models.contract import (
+    FUTURE,
+    LENGTHS,
+    NEXT_STATE,
+    PREDICTIONS,
+    SEQUENCES,
+    STATE,
+    ModelCard,
+    StateKind,
+    StateSpec,
+)
 
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+FLOAT, DOUBLE, INT64 = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64
 
 
 def card(**changes) -> ModelCard:
@@ -90,4 +100,75 @@ class Graph:
             make("Add", ["load", "leaked"], ["said"]),
             make("Reshape", ["said", "shape"], ["tall"]),
             *(make("Add", ["tall", "bias"], [name]) for name in self.outputs),
+        ]
+
+
+def streaming_card(**changes) -> ModelCard:
+    """Return the card of ``SumGraph``: one state, what was summed so far."""
+    state = StateSpec(kind=StateKind.RECURRENT, tensors={"sum": (1,)})
+    return card(state=state, missing_values=True, **changes)
+
+
+@dataclass
+class SumGraph:
+    """A model that forecasts the sum of all its stream has brought; a missing value is none."""
+
+    card: ModelCard = field(default_factory=streaming_card)
+    outputs: tuple = (PREDICTIONS, NEXT_STATE + "sum")
+    width: int = 1  # of the state; the card says 1
+
+    def write(self, path):
+        inputs = {
+            SEQUENCES: (FLOAT, ["batch", "time", 1]),
+            LENGTHS: (INT64, ["batch"]),
+            STATE + "sum": (FLOAT, ["batch", self.width]),
+        }
+        model = helper.make_model(
+            helper.make_graph(
+                self._nodes(),
+                "sum",
+                [helper.make_tensor_value_info(n, *s) for n, s in inputs.items()],
+                [helper.make_tensor_value_info(n, FLOAT, None) for n in self.outputs],
+                self._constants(),
+            ),
+            opset_imports=[helper.make_opsetid("", 20)],
+            ir_version=9,
+        )
+        helper.set_model_props(model, self.card.to_metadata())
+        path.write_bytes(model.SerializeToString())
+
+    def _constants(self):
+        _, targets, quantiles = self.card.answer_shape
+        values = {
+            "zero": np.array(0, np.int64),
+            "one": np.array(1, np.int64),
+            "time_axis": np.array([1], np.int64),
+            "nothing": np.array(0, np.float32),
+            "tall": np.array([-1, 1, 1, 1], np.int64),
+            "wide": np.ones((1, self.card.horizon, targets, quantiles), np.float32),
+            "right": np.array([1], np.int64),
+            "two": np.array([2], np.int64),
+        }
+        return [numpy_helper.from_array(value, name) for name, value in values.items()]
+
+    def _nodes(self):
+        make = helper.make_node
+        return [
+            make("Shape", [SEQUENCES], ["steps"], start=1, end=2),
+            make("Squeeze", ["steps"], ["time"]),
+            make("Range", ["zero", "time", "one"], ["places"]),
+            make("Unsqueeze", [LENGTHS, "right"], ["ends"]),
+            make("Less", ["places", "ends"], ["early"]),
+            make("Squeeze", [SEQUENCES, "two"], ["values"]),
+            make("IsNaN", ["values"], ["missing"]),
+            make("Not", ["missing"], ["observed"]),
+            make("And", ["early", "observed"], ["valid"]),
+            make("Where", ["valid", "values", "nothing"], ["counted"]),
+            # In double, so that no padding around a row is seen in its sum.
+            make("Cast", ["counted"], ["exact"], to=DOUBLE),
+            make("ReduceSum", ["exact", "time_axis"], ["found"], keepdims=1),
+            make("Cast", ["found"], ["brought"], to=FLOAT),
+            make("Add", ["brought", STATE + "sum"], [NEXT_STATE + "sum"]),
+            make("Reshape", [NEXT_STATE + "sum", "tall"], ["said"]),
+            make("Mul", ["said", "wide"], [PREDICTIONS]),
         ]
