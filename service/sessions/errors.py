@@ -12,6 +12,7 @@ Everything that can go wrong with a session.
   - ModelChanged        the session's model is no longer the one that it was opened with
   - NotASession         a token that was not written here, or was changed since
 * StoreUnavailable      the store is down, full or too slow: no step was taken, as far as is known
+* UnusableStore         what was named as the store is none, or not one for this program
 
 These classes know nothing about HTTP; ``service.http.errors`` maps them to statuses.
 """
@@ -85,3 +86,7 @@ class NotASession(SessionError):
 
 class StoreUnavailable(Exception):
     """The store is down, full or too slow; no step was taken, as far as is known."""
+
+
+class UnusableStore(ValueError):
+    """What was named as the store is none, or not one for this program; the message says why."""

@@ -1,0 +1,110 @@
+"""The file of the SQLite store: its tables, its version, and how a connection is opened."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from service.sessions.errors import UnusableStore
+
+Durability: TypeAlias = Literal["process", "power"]
+
+APPLICATION = 0x53515356  # "SQSV", so that no other program's database is taken for one
+VERSION = 1
+SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
+PAGE = 8192  # a row of 2 to 8 KiB in one or two of them
+CHECKPOINT = 4096  # pages; rows that change again before it are written to their place once
+CACHE = 16 << 20  # bytes, of each connection
+
+# The blobs come last: what stands before them is read without them.
+TABLES = """
+CREATE TABLE session (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, step INTEGER NOT NULL, size INTEGER NOT NULL,
+    expires REAL NOT NULL, touched REAL NOT NULL, created REAL NOT NULL,
+    model TEXT NOT NULL, version INTEGER NOT NULL, model_hash TEXT NOT NULL,
+    request BLOB NOT NULL, answer BLOB NOT NULL, state BLOB NOT NULL
+) STRICT;
+CREATE INDEX session_expires ON session (expires);
+CREATE TABLE gone (
+    id TEXT PRIMARY KEY, tenant TEXT NOT NULL, forget REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX gone_forget ON gone (forget);
+CREATE TABLE usage (
+    scope TEXT PRIMARY KEY, sessions INTEGER NOT NULL, bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def prepare(path: Path, timeout: float) -> None:
+    """Make the file and its tables unless they are there; raise UnusableStore."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise UnusableStore(f"Cannot open {path}: {error}.") from error
+    try:
+        connection.execute(f"PRAGMA page_size = {PAGE}")
+        _use_wal(connection, timeout)
+        connection.execute("BEGIN IMMEDIATE")
+        _check(connection, path)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise UnusableStore(f"{path} cannot keep sessions: {error}.") from error
+    finally:
+        connection.close()
+
+
+def connect(path: Path, durability: Durability, timeout: float) -> sqlite3.Connection:
+    """Open a prepared file for the calling thread; raise sqlite3.Error."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # a file that was taken away is not made anew
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+    for name, value in (
+        ("synchronous", SYNCHRONOUS[durability]),
+        ("wal_autocheckpoint", CHECKPOINT),
+        ("journal_size_limit", 4 * CHECKPOINT * PAGE),
+        ("cache_size", -CACHE // 1024),
+    ):
+        connection.execute(f"PRAGMA {name} = {value}")
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
+    """Turn write-ahead logging on; another process that does so too is not waited for by SQLite."""
+    latest = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > latest:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (application, version, tables) == (0, 0, 0):
+        for statement in _statements(TABLES):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    elif application != APPLICATION:
+        raise UnusableStore(f"{path} is another program's database.")
+    elif version != VERSION:
+        raise UnusableStore(
+            f"{path} is of version {version}; this program reads version {VERSION} alone."
+        )
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script where statements end; ``executescript`` would commit on its way."""
+    statements, rest = [], ""
+    for line in script.strip().splitlines(keepends=True):
+        rest += line
+        if sqlite3.complete_statement(rest):
+            statements.append(rest)
+            rest = ""
+    return statements
