@@ -87,6 +87,9 @@ class Store(Protocol):
     async def usage(self, tenant: str | None = None) -> Usage:
         """Return what is kept, of one tenant or in all."""
 
+    async def secret(self) -> bytes:
+        """Return a random key of 32 bytes, the same to all who share the store, for ever."""
+
     async def ready(self) -> bool:
         """Return whether the store answers; never raises."""
 

@@ -1,0 +1,38 @@
+"""What a caller may touch: sessions of its own, of the very file they were opened with."""
+
+from typing import NamedTuple
+
+from service.engine.core import Engine, LoadedModel
+from service.sessions.errors import ModelChanged, SessionGone, SessionNotFound
+from service.sessions.records import Found, Gone, Record
+
+
+class Caller(NamedTuple):
+    """Whose sessions steps may be of."""
+
+    tenant: str
+    model: str | None  # None: of any
+
+    def own(self, session: str, found: Found) -> Record:
+        """Return a record that the caller may step; raise SessionNotFound or SessionGone."""
+        record = own(self.tenant, session, found)
+        if self.model not in (None, record.model):
+            raise SessionNotFound(session)
+        return record
+
+
+def own(tenant: str, session: str, found: Found) -> Record:
+    """Return a record if it is the tenant's; raise SessionNotFound or SessionGone."""
+    if found is None or found.tenant != tenant:
+        raise SessionNotFound(session)
+    if isinstance(found, Gone):
+        raise SessionGone(session)
+    return found
+
+
+async def pinned(engine: Engine, record: Record) -> LoadedModel:
+    """Return the very file a session was opened with; raise ModelChanged and as the engine."""
+    model = await engine.model(record.model, record.version)
+    if model.sha256 != record.model_hash:
+        raise ModelChanged(record.model, record.version)
+    return model

@@ -1,0 +1,65 @@
+"""Live accuracy: what the sessions of each model have found of its forecasts, lately and in all."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from models.contract import ModelCard
+from service.engine.core import LoadedModel
+from service.sessions.observer import Observer
+from service.sessions.score import ERROR, HITS, NAIVE, STEPS, Sums, nothing
+
+MEMORY = 10_000  # scored steps after which an old one counts 1/e
+Key: TypeAlias = tuple[str, int]  # name and version
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAccuracy:
+    """Of one target: absolute errors of the forecasts of the next step, beside seasonal naive's."""
+
+    steps: float  # scored; of rolling figures, the weight of those that count
+    mae: float  # in the target's unit
+    seasonal_naive_mae: float
+    coverage: float  # of the interval between the lowest and the highest level
+    nominal_coverage: float
+
+    @property
+    def mae_ratio(self) -> float | None:
+        """The MAE over seasonal naive's; None where that one made no error."""
+        return self.mae / self.seasonal_naive_mae if self.seasonal_naive_mae else None
+
+
+class Live:
+    """Rolling sums by model and version; an observer hears of all that comes in."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._sums: dict[Key, Sums] = {}
+        self._observer = observer
+
+    def note(self, model: LoadedModel, found: Sums) -> None:
+        """Count what steps have shown, (4, targets); older ones fade as new ones come."""
+        if not found[STEPS].any():
+            return
+        key, card = (model.entry.name, model.entry.version), model.card
+        before = self._sums.get(key)
+        if before is None:
+            before = nothing(len(card.targets))
+        self._sums[key] = before * np.exp(-found[STEPS] / MEMORY) + found
+        self._observer.on_scored(*key, dict(zip(card.targets, found.T, strict=True)))
+
+    def of(self, model: LoadedModel) -> dict[str, LiveAccuracy]:
+        """Return the rolling accuracy by target; empty while nothing was scored."""
+        sums = self._sums.get((model.entry.name, model.entry.version))
+        return {} if sums is None else accuracy(sums, model.card)
+
+
+def accuracy(sums: Sums, card: ModelCard) -> dict[str, LiveAccuracy]:
+    """Return what sums (4, targets) say of each target of which a step was scored."""
+    nominal = card.quantiles[-1] - card.quantiles[0] if card.quantiles else 0.0
+    found = {}
+    for target, column in zip(card.targets, sums.T, strict=True):
+        if steps := float(column[STEPS]):
+            mae, naive, inside = (float(column[row]) / steps for row in (ERROR, NAIVE, HITS))
+            found[target] = LiveAccuracy(steps, mae, naive, inside, nominal)
+    return found

@@ -1,0 +1,185 @@
+"""Sessions: streams whose state outlives requests, retries and the process; no HTTP."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from service.engine.core import Engine, LoadedModel
+from service.engine.jobs import Answer
+from service.sessions.claims import own, pinned
+from service.sessions.codec import decode, encode
+from service.sessions.errors import NotASession, SessionGone, SessionsFull, StepRunning
+from service.sessions.live import Live
+from service.sessions.observer import Nobody, Observer
+from service.sessions.records import Record
+from service.sessions.stepping import Aging, Clock, Stepper
+from service.sessions.steps import Advance, Inputs, take
+from service.sessions.store import Change, Conflict, Full, Missing, Outcome, Store
+from service.sessions.stream import Stream
+from service.sessions.tokens import Exported, seal, unseal
+from service.sessions.turns import Session, Step, Told
+
+
+class Opened(NamedTuple):
+    """A new session, and the forecast after its history; None where there is too little of it."""
+
+    session: Session
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How long sessions are kept, and what signs the states that leave."""
+
+    idle_seconds: float = 86_400.0  # after its last step a session expires
+    key: bytes = field(default=b"", repr=False)  # empty: the store's own
+
+
+class Sessions:
+    """
+    Open, step, look at, fork and close the sessions of one store.
+
+    A step's state, number and answer are stored in one transaction before the answer is
+    returned, so what was acknowledged is never lost, and never taken twice.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        *,
+        options: SessionOptions | None = None,
+        observer: Observer | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        self._engine = engine
+        self.store = store
+        observer = observer or Nobody()
+        self.live = Live(observer)
+        self.options = options or SessionOptions()
+        self._idle = self.options.idle_seconds
+        self._clock = clock
+        self._stepper = Stepper(engine, store, self.live, observer, Aging(self._idle, clock))
+
+    async def open(
+        self, model: LoadedModel, tenant: str, stream: Stream, history: Inputs | None = None
+    ) -> Opened:
+        """
+        Begin a session with a stream, which reads a history first if there is one.
+
+        Raises SessionsFull, StoreUnavailable, and all that ``Engine.predict`` does.
+        """
+        if history is None:
+            return Opened(await self._create(model, tenant, stream))
+        advance = Advance(stream, history)
+        await take(model, [advance])
+        if advance.error is not None:
+            raise advance.error
+        return Opened(await self._create(model, tenant, advance.stream), advance.answer)
+
+    async def step(
+        self, tenant: str, steps: Sequence[Step], model: str | None = None
+    ) -> list[Told]:
+        """Take steps of any sessions, or of one model's alone; see ``Stepper.take``."""
+        return await self._stepper.take(tenant, steps, model)
+
+    async def look(self, tenant: str, session: str) -> Session:
+        """Return a session; raise SessionNotFound, SessionGone or StoreUnavailable."""
+        (found,) = await self.store.read([session])
+        record = own(tenant, session, found)
+        return Session(record, decode(record.state))
+
+    async def close(self, tenant: str, session: str) -> None:
+        """End a session; raise as ``look`` does."""
+        await self.look(tenant, session)
+        await self.store.close_sessions([session])
+
+    async def fork(self, tenant: str, session: str) -> Session:
+        """Return a new session that goes on from where this one stands; raise as ``look``."""
+        found = await self.look(tenant, session)
+        model = await pinned(self._engine, found.record)
+        return await self._create(model, tenant, found.stream, found.record.step)
+
+    async def export(self, tenant: str, session: str) -> str:
+        """Return the state of a session as a token; raise as ``look``."""
+        found = await self.look(tenant, session)
+        return seal(found.record, await self._secret())
+
+    async def adopt(self, model: LoadedModel, tenant: str, token: str) -> Session:
+        """Return a new session that goes on from a token; raise NotASession and as ``open``."""
+        exported = unseal(token, await self._secret())
+        _check_origin(exported, model)
+        return await self._create(model, tenant, decode(exported.state), exported.step)
+
+    async def restore(self, tenant: str, session: str, token: str) -> Session:
+        """Put a session where a token says it stood; raise NotASession and as ``look``."""
+        exported = unseal(token, await self._secret())
+        found = await self.look(tenant, session)
+        _check_origin(exported, await self.model_of(found))
+        now = self._clock()
+        record = replace(
+            found.record,
+            step=exported.step,
+            state=exported.state,
+            request=b"",
+            answer=b"",
+            touched=now,
+            expires=now + self._idle,
+        )
+        (outcome,) = await self.store.write([Change(record, after=found.record.step)])
+        if isinstance(outcome, Conflict):
+            raise StepRunning(session)
+        _raise_refusal(outcome, session)
+        return Session(record, decode(record.state))
+
+    async def model_of(self, session: Session) -> LoadedModel:
+        """Return the very file a session was opened with; raise ModelChanged."""
+        return await pinned(self._engine, session.record)
+
+    async def expire(self) -> int:
+        """Let go of what has been idle too long, a few at a time; return how many."""
+        return await self.store.expire(self._clock(), _AT_ONCE)
+
+    async def _create(
+        self, model: LoadedModel, tenant: str, stream: Stream, step: int = 0
+    ) -> Session:
+        now = self._clock()
+        record = Record(
+            id=secrets.token_urlsafe(18),
+            tenant=tenant,
+            model=model.entry.name,
+            version=model.entry.version,
+            model_hash=model.sha256,
+            step=step,
+            state=encode(stream),
+            request=b"",
+            answer=b"",
+            created=now,
+            touched=now,
+            expires=now + self._idle,
+        )
+        (outcome,) = await self.store.write([Change(record, after=None)])
+        _raise_refusal(outcome, record.id)
+        return Session(record, stream)
+
+    async def _secret(self) -> bytes:
+        return self.options.key or await self.store.secret()
+
+
+def _check_origin(exported: Exported, model: LoadedModel) -> None:
+    if exported.model_hash != model.sha256:
+        raise NotASession(
+            f"The state is of version {exported.version} of {exported.model!r}, another file."
+        )
+
+
+def _raise_refusal(outcome: Outcome, session: str) -> None:
+    if isinstance(outcome, Full):
+        raise SessionsFull(tenant=outcome.tenant)
+    if isinstance(outcome, Missing):
+        raise SessionGone(session)
+
+
+_AT_ONCE = 1_000

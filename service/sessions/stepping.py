@@ -1,0 +1,216 @@
+"""How steps are taken: read, compute in shared batches, store in one transaction, then answer."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from models.repository import Entry
+from service.engine.core import Engine, LoadedModel
+from service.engine.errors import EngineError
+from service.sessions.claims import Caller, pinned
+from service.sessions.codec import decode, encode
+from service.sessions.errors import (
+    OtherPayload,
+    SessionError,
+    SessionGone,
+    SessionsFull,
+    StepRunning,
+    StoreUnavailable,
+    WrongStep,
+)
+from service.sessions.live import Live
+from service.sessions.observer import Observer
+from service.sessions.records import Found, Record
+from service.sessions.score import Sums
+from service.sessions.steps import Advance, take
+from service.sessions.store import Change, Conflict, Full, Outcome, Store, Stored
+from service.sessions.turns import Session, Step, Taken, Told, Turn, turns
+
+Clock = Callable[[], float]
+
+
+class Aging(NamedTuple):
+    """The time, and how long after its last step a session expires."""
+
+    idle_seconds: float
+    clock: Clock
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A step on its way: what was stored, what it brings, and what will be stored."""
+
+    step: Step
+    before: Record
+    model: LoadedModel
+    advance: Advance
+    score: Sums  # before the step
+
+
+class Stepper:
+    """Take steps of any sessions of one store; a session's own steps never overlap here."""
+
+    def __init__(
+        self, engine: Engine, store: Store, live: Live, observer: Observer, aging: Aging
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._live = live
+        self._observer = observer
+        self._aging = aging
+        self._running: set[str] = set()
+
+    async def take(
+        self, tenant: str, steps: Sequence[Step], model: str | None = None
+    ) -> list[Told]:
+        """
+        Take each step, or say why not; the order is kept, and what fails one harms no other.
+
+        Steps of one session go one after the other, in the order given; those of different
+        sessions share batches and transactions.  Where a ``model`` is named, sessions of others
+        are not found.
+        """
+        told: list[Told | None] = [None] * len(steps)
+        for places in turns([step.session for step in steps]):
+            turn = Turn(Caller(tenant, model), [steps[place] for place in places])
+            await self._take_turn(turn)
+            for place, step in zip(places, turn.steps, strict=True):
+                told[place] = turn.told[step.session]
+        return [outcome for outcome in told if outcome is not None]
+
+    async def _take_turn(self, turn: Turn) -> None:
+        """Let every step of a turn be told something."""
+        started = time.perf_counter()
+        with self._alone({step.session for step in turn.steps}) as free:
+            for step in turn.steps:
+                if step.session not in free:
+                    turn.told[step.session] = StepRunning(step.session)
+            try:
+                await self._take(turn)
+            except StoreUnavailable as exc:
+                for step in turn.left:
+                    turn.told[step.session] = exc
+        self._observer.on_steps(turn.report(time.perf_counter() - started))
+
+    @contextmanager
+    def _alone(self, sessions: set[str]) -> Iterator[set[str]]:
+        """Claim the sessions of which no step is being taken, and let them go at the end."""
+        free = sessions - self._running
+        self._running |= free
+        try:
+            yield free
+        finally:
+            self._running -= free
+
+    async def _take(self, turn: Turn) -> None:
+        """Tell the steps that are left how they went; raise StoreUnavailable for the rest."""
+        works: dict[Entry, list[_Work]] = {}
+        for step, record in await self._read(turn, turn.left):
+            try:
+                work = await self._prepare(turn.caller, step, record)
+            except (SessionError, EngineError) as exc:
+                turn.told[step.session] = exc
+                continue
+            if isinstance(work, Taken):
+                turn.told[step.session] = work
+            else:
+                works.setdefault(work.model.entry, []).append(work)
+        await asyncio.gather(*(_compute(each) for each in works.values()))
+        done = []
+        for work in (work for each in works.values() for work in each):
+            if work.advance.error is None:
+                done.append(work)
+            else:
+                turn.told[work.step.session] = work.advance.error
+        if done:
+            await self._finish(turn, done)
+
+    async def _read(self, turn: Turn, steps: Sequence[Step]) -> list[tuple[Step, Found]]:
+        """Return the steps, each with what is stored of its session."""
+        if not steps:
+            return []
+        with turn.storing():
+            found = await self._store.read([step.session for step in steps])
+        return list(zip(steps, found, strict=True))
+
+    async def _prepare(self, caller: Caller, step: Step, found: Found) -> "_Work | Taken":
+        record = caller.own(step.session, found)
+        if replay := _again(step, record):
+            return replay
+        model = await pinned(self._engine, record)
+        stream = decode(record.state)
+        advance = Advance(stream, step.read(model.card, stream))
+        return _Work(step, record, model, advance, stream.score)
+
+    async def _finish(self, turn: Turn, done: Sequence["_Work"]) -> None:
+        """Store what was computed, all in one transaction; only then is anybody answered."""
+        now = self._aging.clock()
+        records = [self._after(work, now) for work in done]
+        changes = [
+            Change(record, after=work.before.step)
+            for record, work in zip(records, done, strict=True)
+        ]
+        with turn.storing():
+            outcomes = await self._store.write(changes)
+        behind = []
+        for work, record, outcome in zip(done, records, outcomes, strict=True):
+            if isinstance(outcome, Stored):
+                turn.told[work.step.session] = Taken(record.answer)
+                self._live.note(work.model, work.advance.stream.score - work.score)
+            elif isinstance(outcome, Conflict):
+                behind.append(work.step)
+            else:
+                turn.told[work.step.session] = _refused(work.step.session, outcome)
+        # Another process was first: what it has stored is the answer, or the next step's number.
+        for step, found in await self._read(turn, behind):
+            turn.told[step.session] = _after_conflict(turn.caller, step, found)
+
+    def _after(self, work: _Work, now: float) -> Record:
+        advance, record = work.advance, work.before
+        record = replace(
+            record,
+            step=work.step.number,
+            state=encode(advance.stream),
+            request=work.step.digest,
+            touched=now,
+            expires=now + self._aging.idle_seconds,
+        )
+        session = Session(record, advance.stream)
+        return replace(record, answer=work.step.write(session, advance.answer, work.model.card))
+
+
+def _again(step: Step, record: Record) -> Taken | None:
+    """Return the stored answer to the last step, or None for the next step; raise for others."""
+    if step.number == record.step + 1:
+        return None
+    if step.number != record.step or not record.answer:
+        raise WrongStep(step.number, record.step + 1)
+    if step.digest != record.request:
+        raise OtherPayload(step.number)
+    return Taken(record.answer, replayed=True)
+
+
+def _after_conflict(caller: Caller, step: Step, found: Found) -> Told:
+    try:
+        stored = caller.own(step.session, found)
+        return _again(step, stored) or WrongStep(step.number, stored.step + 1)
+    except SessionError as exc:
+        return exc
+
+
+def _refused(session: str, outcome: Outcome) -> SessionError:
+    if isinstance(outcome, Full):
+        return SessionsFull(tenant=outcome.tenant)
+    return SessionGone(session)
+
+
+async def _compute(works: Sequence[_Work]) -> None:
+    """Let the streams of one model read; what fails them all is the error of each."""
+    try:
+        await take(works[0].model, [work.advance for work in works])
+    except EngineError as exc:
+        for work in works:
+            work.advance.error = exc

@@ -1,0 +1,69 @@
+"""A stream as bytes, and the same stream back."""
+
+from dataclasses import fields
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from service.sessions.codec import NotAStream, decode, encode
+from service.sessions.score import Expected
+from service.sessions.stream import Stream
+
+numbers = st.floats(width=32, allow_nan=True, allow_infinity=True)
+
+
+def matrix(dtype=np.float32, columns=2, rows=4):
+    shape = st.tuples(st.integers(0, rows), st.just(columns))
+    return shape.flatmap(lambda one: arrays.arrays(dtype, one, elements=numbers))
+
+
+vector = arrays.arrays(np.float32, 2, elements=numbers)
+streams = st.builds(
+    Stream,
+    window=matrix(columns=3),
+    past=matrix(),
+    score=arrays.arrays(np.float64, (4, 2), elements=st.floats(allow_nan=False)),
+    count=st.integers(0, 2**53),
+    start=st.none() | st.just(datetime(2026, 11, 25, 12, 30, 0, 123456, UTC)),
+    static=st.none() | st.dictionaries(st.text(max_size=5), st.floats(-9, 9) | st.text(max_size=5)),
+    tensors=st.dictionaries(st.text(max_size=5), matrix()),
+    expected=st.none() | st.builds(Expected, vector, vector, vector, vector),
+)
+
+
+def same(one, other) -> bool:
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=True)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, Expected):
+        return all(same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    return one == other
+
+
+@given(streams)
+def test_a_stream_comes_back_as_it_was_and_the_same_one_gives_the_same_bytes(stream):
+    written = encode(stream)
+    found = decode(written)
+    for field in fields(Stream):
+        assert same(getattr(stream, field.name), getattr(found, field.name)), field.name
+    assert encode(found) == written
+
+
+@given(streams, st.data())
+def test_bytes_that_were_cut_or_lengthened_are_no_stream(stream, data):
+    written = encode(stream)
+    cut = data.draw(st.integers(0, len(written) - 1))
+    for broken in (written[:cut], written + b"\0"):
+        with pytest.raises(NotAStream):
+            decode(broken)
+
+
+def test_bytes_of_a_later_version_are_no_stream():
+    written = encode(Stream(np.empty((0, 1), "f4"), np.empty((0, 1), "f4"), np.zeros((4, 1))))
+    with pytest.raises(NotAStream, match="version 9"):
+        decode(b"\x09" + written[1:])
