@@ -78,6 +78,9 @@ def serve(
             port=port,
             workers=settings.workers,
             http="service.http.protocol:Protocol",
+            ws="websockets-sansio",
+            ws_max_size=settings.max_body_bytes,
+            ws_per_message_deflate=False,  # a step is small, and each connection would keep tables
             proxy_headers=False,  # nobody asks here who the client is
             log_config=None,
             log_level=settings.log_level,

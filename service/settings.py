@@ -4,22 +4,25 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import models
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
+from service.sessions.sessions import SessionOptions
+from service.sessions.store import Limits
 
 
-def _cache() -> Path:
+def _home(folder: str) -> Path:
     try:
-        return Path("~/.cache/seqserve").expanduser()
+        return Path("~", folder, "seqserve").expanduser()
     except RuntimeError:  # a user without a home, as containers have
-        return Path(tempfile.gettempdir()) / "seqserve-cache"
+        return Path(tempfile.gettempdir(), "seqserve", folder)
 
 
-CACHE = _cache()
+CACHE, DATA = _home(".cache"), _home(".local/share")
+NO_STORE = "none"
 ZOO = Path(models.__file__).parent / "zoo"
 
 
@@ -64,6 +67,32 @@ class Settings(BaseSettings):
     request_timeout_ms: Annotated[int, Field(ge=1)] = Field(
         30_000, description="deadline of a request that sets none, or a longer one"
     )
+    store: str = Field(
+        f"sqlite:///{DATA / 'sessions.db'}",
+        description="where sessions are kept: sqlite:///file, redis://host; none: no sessions",
+    )
+    durability: Literal["process", "power"] = Field(
+        "process", description="what an acknowledged step survives: the process, or the power"
+    )
+    session_idle_s: Annotated[float, Field(gt=0)] = Field(
+        86_400, description="time after its last step in which a session expires"
+    )
+    max_sessions: Annotated[int, Field(ge=1)] = Field(1_000_000, description="sessions kept")
+    max_session_bytes: Annotated[int, Field(ge=1)] = Field(
+        16 * 2**30, description="bytes of the states and last answers of all sessions"
+    )
+    max_tenant_sessions: Annotated[int, Field(ge=1)] = Field(
+        100_000, description="sessions kept of one tenant"
+    )
+    max_tenant_bytes: Annotated[int, Field(ge=1)] = Field(
+        4 * 2**30, description="bytes of the states and last answers of one tenant's sessions"
+    )
+    max_steps: Annotated[int, Field(ge=1)] = Field(
+        10_000, description="steps of sessions in one request"
+    )
+    state_key: SecretStr = Field(
+        SecretStr(""), description="signs exported states; unset: a key that the store keeps"
+    )
     shutdown_timeout_s: Annotated[int, Field(ge=1)] = Field(
         20, description="time to finish accepted work when stopping"
     )
@@ -74,6 +103,19 @@ class Settings(BaseSettings):
         "json", description="one JSON object a line, or text"
     )
     access_log: bool = Field(default=True, description="one log line a request")
+
+    def session_options(self) -> SessionOptions:
+        """Return what the sessions must know, as their own value."""
+        return SessionOptions(self.session_idle_s, self.state_key.get_secret_value().encode())
+
+    def store_limits(self) -> Limits:
+        """Return how much the store takes."""
+        return Limits(
+            self.max_sessions,
+            self.max_session_bytes,
+            self.max_tenant_sessions,
+            self.max_tenant_bytes,
+        )
 
     def engine_options(self) -> EngineOptions:
         """Return what the engine must know, as its own value."""

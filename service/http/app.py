@@ -3,7 +3,7 @@
 import gc
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -17,10 +17,15 @@ from service.http.limits import Limits
 from service.http.metrics import Metrics
 from service.http.openapi import describe
 from service.http.protocol import EXPRESS
-from service.http.routes import backtest, native, oip, operations
+from service.http.routes import backtest, native, oip, operations, steps, stream
+from service.http.routes import sessions as session_routes
 from service.logs import configure
 from service.memory import Tidy
-from service.settings import Settings
+from service.sessions.location import open_store
+from service.sessions.sessions import Sessions
+from service.sessions.store import Store
+from service.sessions.sweeper import Sweeper
+from service.settings import NO_STORE, Settings
 
 # A runner thread that has its answers waits so long for a busy event loop; Python's 5 ms are
 # several times what a batch takes.
@@ -42,18 +47,27 @@ DESCRIPTION = (
 )
 
 
-def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
-    """Return the application; its lifespan starts and stops the engine."""
+def create_app(
+    engine: Engine, settings: Settings, metrics: Metrics, store: Store | None = None
+) -> FastAPI:
+    """Return the application; its lifespan starts and stops the engine, and closes the store."""
     limits = Limits(
         max_sequences=settings.max_sequences,
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
+        max_steps=settings.max_steps,
     )
+    sessions = None
+    if store is not None:
+        sessions = Sessions(engine, store, options=settings.session_options(), observer=metrics)
     records, tidy = Records(metrics, log_requests=settings.access_log), Tidy()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Express]]:
-        async with engine:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(engine)
+            if sessions is not None:
+                await stack.enter_async_context(Sweeper(sessions))
             express = Express(engine, limits, records, tidy, HOT_ROUTES)
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
@@ -68,10 +82,14 @@ def create_app(engine: Engine, settings: Settings, metrics: Metrics) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,  # another path is not found, as a problem
     )
-    app.include_router(native.router(engine, limits))
+    app.include_router(native.router(engine, limits, sessions.live if sessions else None))
     app.include_router(backtest.router(engine, limits))
     app.include_router(oip.router(engine, limits))
-    app.include_router(operations.router(engine, metrics))
+    app.include_router(operations.router(engine, metrics, store))
+    if sessions is not None:
+        for routes in (steps.router, session_routes.router, stream.router):
+            app.include_router(routes(engine, sessions, limits))
+        app.include_router(session_routes.state_router(sessions, limits))
     errors.install(app)
     app.add_middleware(Access, records=records, tidy=tidy)
     app.openapi = describe(app, engine)  # type: ignore[method-assign]  # the documented way
@@ -86,4 +104,8 @@ def app() -> FastAPI:
     configure(settings.log_level, settings.log_format)
     metrics = Metrics()
     engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
-    return create_app(engine, settings, metrics)
+    store = None
+    if settings.store != NO_STORE:
+        durability, limits = settings.durability, settings.store_limits()
+        store = open_store(settings.store, durability=durability, limits=limits)
+    return create_app(engine, settings, metrics, store)

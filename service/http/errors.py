@@ -17,6 +17,18 @@ from service.engine.errors import (
     NonFinitePrediction,
     Overloaded,
 )
+from service.sessions.errors import (
+    ModelChanged,
+    NotASession,
+    OtherPayload,
+    SessionGone,
+    SessionNotFound,
+    SessionsFull,
+    StepRunning,
+    StoreUnavailable,
+    Unfit,
+    WrongStep,
+)
 
 MAX_DETAIL = 1_000  # characters, so that a problem stays far below 4 kB
 MEDIA_TYPE = "application/problem+json"
@@ -104,7 +116,18 @@ TABLE: Mapping[type[Exception], Problem] = {
     Overloaded: Problem(503, "overloaded", "The queue is full", _RETRY),
     EngineStopped: Problem(503, "stopping", "The service is stopping", _RETRY),
     DeadlineExceeded: Problem(503, "deadline-exceeded", "The deadline has passed", _RETRY),
+    SessionNotFound: Problem(404, "session-not-found", "No such session"),
+    SessionGone: Problem(410, "session-gone", "The session is over"),
+    WrongStep: Problem(409, "wrong-step", "Another step is expected"),
+    StepRunning: Problem(409, "step-running", "The session is busy", _RETRY),
+    ModelChanged: Problem(409, "model-changed", "The session's model has changed"),
+    Unfit: Problem(422, "unfit-step", "The step does not fit the session"),
+    OtherPayload: Problem(422, "other-payload", "The step was taken with other values"),
+    NotASession: Problem(422, "not-a-session", "The state cannot be taken in"),
+    SessionsFull: Problem(503, "sessions-full", "There is no room for more", _RETRY),
+    StoreUnavailable: Problem(503, "store-unavailable", "The store does not answer", _RETRY),
 }
+_TENANT_FULL = Problem(429, "too-many-sessions", "The tenant's room is used up", _RETRY)
 
 
 def install(app: FastAPI) -> None:
@@ -116,9 +139,38 @@ def install(app: FastAPI) -> None:
 
 
 def problem_response(problem: Problem, detail: str, request_id: str | None) -> Response:
-    """Write one problem; ``error`` is there for the clients of the Open Inference Protocol."""
+    """Write one problem as a response."""
+    body = orjson.dumps(_document(problem, detail, request_id))
+    return Response(body, problem.status, dict(problem.headers), MEDIA_TYPE)
+
+
+def answer(exc: Exception, request_id: str | None) -> Response:
+    """Write the problem of an error that is in the table."""
+    problem = _problem(exc)
+    body = orjson.dumps(document(exc, request_id))
+    return Response(body, problem.status, dict(problem.headers), MEDIA_TYPE)
+
+
+def document(exc: Exception, request_id: str | None) -> dict[str, object]:
+    """Return the problem of an error that is in the table, with what belongs to it alone."""
+    told = _document(_problem(exc), str(exc), request_id)
+    if isinstance(exc, WrongStep):
+        told["expected_step"] = exc.expected
+    return told
+
+
+def _problem(exc: Exception) -> Problem:
+    if isinstance(exc, UnsupportedMediaType):
+        return replace(TABLE[UnsupportedMediaType], headers=exc.headers)
+    if isinstance(exc, SessionsFull) and exc.tenant:
+        return _TENANT_FULL
+    return TABLE[type(exc)]
+
+
+def _document(problem: Problem, detail: str, request_id: str | None) -> dict[str, object]:
+    """Return the members; ``error`` is for the clients of the Open Inference Protocol."""
     detail = detail[:MAX_DETAIL]
-    body = {
+    return {
         "type": f"urn:seqserve:problem:{problem.type}",
         "title": problem.title,
         "status": problem.status,
@@ -126,15 +178,6 @@ def problem_response(problem: Problem, detail: str, request_id: str | None) -> R
         "error": detail,
         "request_id": request_id,
     }
-    return Response(orjson.dumps(body), problem.status, dict(problem.headers), MEDIA_TYPE)
-
-
-def answer(exc: Exception, request_id: str | None) -> Response:
-    """Write the problem of an error that is in the table."""
-    problem = TABLE[type(exc)]
-    if isinstance(exc, UnsupportedMediaType):
-        problem = replace(problem, headers=exc.headers)
-    return problem_response(problem, str(exc), request_id)
 
 
 async def _answer(request: Request, exc: Exception) -> Response:

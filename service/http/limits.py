@@ -14,6 +14,7 @@ class Limits:
     max_sequences: int
     max_body_bytes: int
     request_timeout_ms: int
+    max_steps: int = 10_000  # of sessions, in one request
 
     def deadline_ms(self, asked: str | None) -> int:
         """Return the deadline in milliseconds a header asked for; raise MalformedRequest."""

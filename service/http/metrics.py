@@ -3,6 +3,7 @@
 import asyncio
 import os
 from bisect import bisect_left
+from collections.abc import Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +16,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.engine.jobs import Timing
 from service.engine.observer import BatchReport
+from service.sessions.observer import StepsReport
+from service.sessions.score import ERROR, HITS, NAIVE, STEPS, Sums
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -94,6 +97,40 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.session_steps = Counter(
+            "seqserve_session_steps",
+            "Steps of sessions, by what became of them: taken, replayed, refused",
+            ["outcome"],
+            registry=registry,
+        )
+        self.session_seconds = Counter(
+            "seqserve_session_seconds",
+            "Time of taking steps, by part: store, rest",
+            ["part"],
+            registry=registry,
+        )
+        live = [*model, "target"]
+        self.live_steps = Counter(
+            "seqserve_live_steps", "Forecasts that a next step has scored", live, registry=registry
+        )
+        self.live_errors = Counter(
+            "seqserve_live_absolute_error",
+            "Sum of the absolute errors of the forecasts of the next step, in the target's unit",
+            live,
+            registry=registry,
+        )
+        self.live_naive_errors = Counter(
+            "seqserve_live_seasonal_naive_absolute_error",
+            "The same of seasonal naive, over the same steps",
+            live,
+            registry=registry,
+        )
+        self.live_covered = Counter(
+            "seqserve_live_covered_steps",
+            "Scored steps that lay between the lowest and the highest quantile forecast",
+            live,
+            registry=registry,
+        )
         self._counts: dict[tuple[str, str, int], int] = {}
         self._parts = [Tally(self.latency.labels(part)) for part in ("queue", "compute", "rest")]
         self._queue, self._compute, self._rest = self._parts
@@ -126,6 +163,24 @@ class Metrics:
     def observer(self, model: str, version: int) -> "ModelMetrics":
         """Return who listens to one model's batches."""
         return ModelMetrics(self, model, str(version))
+
+    def on_steps(self, report: StepsReport) -> None:
+        """Hear how steps of sessions went."""
+        counts = report.taken, report.replayed, report.refused
+        for outcome, count in zip(("taken", "replayed", "refused"), counts, strict=True):
+            if count:
+                self.session_steps.labels(outcome).inc(count)
+        self.session_seconds.labels("store").inc(report.store_seconds)
+        self.session_seconds.labels("rest").inc(max(0.0, report.seconds - report.store_seconds))
+
+    def on_scored(self, model: str, version: int, found: Mapping[str, Sums]) -> None:
+        """Hear how good forecasts were, by target."""
+        for target, sums in found.items():
+            labels = model, str(version), target
+            self.live_steps.labels(*labels).inc(sums[STEPS])
+            self.live_errors.labels(*labels).inc(sums[ERROR])
+            self.live_naive_errors.labels(*labels).inc(sums[NAIVE])
+            self.live_covered.labels(*labels).inc(sums[HITS])
 
     def render(self) -> bytes:
         """

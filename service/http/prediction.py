@@ -1,6 +1,5 @@
 """One prediction by the long way: read the request, ask before the deadline, wrap the answer."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,8 +10,8 @@ from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.jobs import Answer, Row
 from service.http.body import read_bytes
-from service.http.errors import DeadlineExceeded
-from service.http.limits import TIMEOUT, Limits
+from service.http.deadline import deadline
+from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.schemas.reply import Reply
 
@@ -50,15 +49,11 @@ async def predict(
 
     Raises DeadlineExceeded and ClientGone beside all that the format and the engine raise.
     """
-    milliseconds = limits.deadline_ms(request.headers.get(TIMEOUT))
-    try:
-        async with asyncio.timeout(milliseconds / 1000):
-            body = await read_bytes(request, limits.max_body_bytes, wire.accepted)
-            header = ",".join(request.headers.getlist(wire.header)) if wire.header else ""
-            query = wire.read(body, header or None, model.card, limits.max_sequences)
-            async with Presence(request.receive):
-                answers, request.scope["timing"] = await engine.predict(model, query.rows)
-    except TimeoutError:
-        raise DeadlineExceeded(milliseconds) from None
+    async with deadline(request, limits):
+        body = await read_bytes(request, limits.max_body_bytes, wire.accepted)
+        header = ",".join(request.headers.getlist(wire.header)) if wire.header else ""
+        query = wire.read(body, header or None, model.card, limits.max_sequences)
+        async with Presence(request.receive):
+            answers, request.scope["timing"] = await engine.predict(model, query.rows)
     reply = query.write(answers, model.entry.version)
     return Response(reply.body, headers=dict(reply.headers), media_type=reply.media_type)

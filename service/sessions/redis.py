@@ -1,10 +1,11 @@
 """A store in a Redis server, for services on several machines."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import astuple
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -21,6 +22,7 @@ Answer = TypeVar("Answer")
 
 FORMAT = 1  # of the keys and what is under them
 CONNECTIONS = 32
+SECRET = 32  # bytes
 CHUNK = 1000  # ids that the server reads, or lets go of, before it does something else
 
 REFUSALS: dict[int, Outcome] = {
@@ -108,6 +110,12 @@ class RedisStore:
         names = [f"sessions{suffix}", f"bytes{suffix}"]
         sums = await self._ask(self._client.hmget(self._sums, names))
         return Usage(*(int(number or 0) for number in sums))
+
+    async def secret(self) -> bytes:
+        name = self._prefix + "secret"
+        await self._ask(self._client.set(name, secrets.token_bytes(SECRET), nx=True))
+        key = await self._ask(self._client.get(name))
+        return cast(bytes, key)
 
     async def ready(self) -> bool:
         try:

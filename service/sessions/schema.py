@@ -1,5 +1,6 @@
 """The file of the SQLite store: its tables, its version, and how a connection is opened."""
 
+import secrets
 import sqlite3
 import time
 from pathlib import Path
@@ -32,7 +33,9 @@ CREATE INDEX gone_forget ON gone (forget);
 CREATE TABLE usage (
     scope TEXT PRIMARY KEY, sessions INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE secret (key BLOB NOT NULL) STRICT;
 """
+SECRET = 32  # bytes
 
 
 def prepare(path: Path, timeout: float) -> None:
@@ -89,6 +92,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if (application, version, tables) == (0, 0, 0):
         for statement in _statements(TABLES):
             connection.execute(statement)
+        connection.execute("INSERT INTO secret VALUES (?)", [secrets.token_bytes(SECRET)])
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
     elif application != APPLICATION:

@@ -63,6 +63,9 @@ class SqliteStore:
     async def usage(self, tenant: str | None = None) -> Usage:
         return await self._reader.run(self._rows.usage, tenant, WEIGHT)
 
+    async def secret(self) -> bytes:
+        return await self._reader.run(self._rows.secret, None, WEIGHT)
+
     async def ready(self) -> bool:
         """Return whether the file can be read, and locked for writing, in time."""
         try:

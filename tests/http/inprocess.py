@@ -12,6 +12,7 @@ from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
 from service.http.metrics import Metrics
+from service.sessions.store import Store
 from service.settings import Settings
 
 GRU, ATTENTION = "co2-gru", "elnino-attention"
@@ -38,10 +39,11 @@ class Service:
 
 
 @asynccontextmanager
-async def running(settings: Settings = SMALL) -> AsyncIterator[Service]:
+async def running(settings: Settings = SMALL, store: Store | None = None) -> AsyncIterator[Service]:
+    """Yield a service; without a store it has no sessions."""
     metrics = Metrics()
     engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
-    async with LifespanManager(create_app(engine, settings, metrics)) as manager:
+    async with LifespanManager(create_app(engine, settings, metrics, store)) as manager:
         transport = httpx.ASGITransport(manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield Service(engine, client, manager.app)

@@ -58,6 +58,7 @@ async def test_health_tells_the_provider_and_the_models(service: Service):
         "provider": "cpu",
         "reason": "asked for",
         "models": ["co2-gru", "co2-lstm", "elnino-attention"],
+        "store": None,
     }
 
 

@@ -17,6 +17,7 @@ from service.http.schemas import arrow
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
 from service.http.schemas.native import PredictResponse
 from service.http.schemas.native import Query as JsonQuery
+from service.sessions.live import Live
 
 JSON = "application/json"
 
@@ -61,8 +62,8 @@ def _read_arrow(body: bytes, card: ModelCard, max_sequences: int) -> Query:
 FORMAT = WireFormat((JSON, arrow.MEDIA_TYPE), _read, "content-type")
 
 
-def router(engine: Engine, limits: Limits) -> APIRouter:
-    """Return the routes of one engine."""
+def router(engine: Engine, limits: Limits, live: Live | None) -> APIRouter:
+    """Return the routes of one engine, whose sessions find how good its forecasts are."""
     routes = APIRouter(prefix="/v1/models", tags=["models"], responses=PROBLEMS)
 
     # First what is asked most: routes are tried in order.
@@ -85,12 +86,13 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.get("/{name}")
     async def describe(name: Name) -> ModelDetail:
         """Describe a model: card, versions, limits, and what its self-check found."""
-        return detail(engine, await engine.model(name), limits.max_sequences)
+        return detail(engine, await engine.model(name), limits.max_sequences, live)
 
     @routes.get("/{name}/versions/{version}")
     async def describe_version(name: Name, version: Version) -> ModelDetail:
         """Describe one version of a model."""
-        return detail(engine, await named_version(engine, name, version), limits.max_sequences)
+        model = await named_version(engine, name, version)
+        return detail(engine, model, limits.max_sequences, live)
 
     @routes.get("/{name}/card")
     async def card(name: Name) -> ModelCard:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from service.engine.core import Engine
 from service.http.metrics import Metrics
+from service.sessions.store import Store
 
 
 class Live(BaseModel):
@@ -22,10 +23,11 @@ class Ready(BaseModel):
     provider: Literal["cpu", "cuda"] | None
     reason: str  # why this provider
     models: list[str]
+    store: bool | None  # whether the sessions' store answers; None where there are no sessions
 
 
-def router(engine: Engine, metrics: Metrics) -> APIRouter:
-    """Return the routes of one engine."""
+def router(engine: Engine, metrics: Metrics, store: Store | None) -> APIRouter:
+    """Return the routes of one engine and the store of its sessions."""
     routes = APIRouter(tags=["operations"])
 
     @routes.get("/health/live")
@@ -36,13 +38,16 @@ def router(engine: Engine, metrics: Metrics) -> APIRouter:
     @routes.get("/health/ready", responses={503: {"model": Ready}})
     async def ready(response: Response) -> Ready:
         """Answer 200 when predictions are served, 503 while they are not."""
-        response.status_code = 200 if engine.ready else 503
+        stored = store is None or await store.ready()
+        serves = engine.ready and stored
+        response.status_code = 200 if serves else 503
         device = engine.device
         return Ready(
-            status="ready" if engine.ready else "not ready",
+            status="ready" if serves else "not ready",
             provider=device.provider if device else None,
             reason=device.reason if device else "not started",
             models=[name for name in engine.names() if engine.newest(name)],
+            store=stored if store is not None else None,
         )
 
     @routes.get("/metrics", include_in_schema=False)

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.costs import CostGrid
+from service.http.schemas.sessions import LiveAccuracyOut, live_accuracy
+from service.sessions.live import Live
 
 
 class _Out(BaseModel):
@@ -85,6 +87,8 @@ class ModelDetail(ModelSummary):
     loaded: list[LoadedVersion]
     limits: Limits
     card: ModelCard
+    # Rolling, by target: what this process's sessions have found lately; empty without any.
+    live_accuracy: dict[str, LiveAccuracyOut]
 
 
 def summary(engine: Engine, name: str) -> ModelSummary:
@@ -101,7 +105,9 @@ def summary(engine: Engine, name: str) -> ModelSummary:
     )
 
 
-def detail(engine: Engine, model: LoadedModel, max_sequences: int) -> ModelDetail:
+def detail(
+    engine: Engine, model: LoadedModel, max_sequences: int, live: Live | None
+) -> ModelDetail:
     """Describe one version of a model in full."""
     card, name = model.card, model.entry.name
     return ModelDetail(
@@ -114,6 +120,7 @@ def detail(engine: Engine, model: LoadedModel, max_sequences: int) -> ModelDetai
             max_length=card.max_length,
         ),
         card=card,
+        live_accuracy=live_accuracy(live.of(model) if live else {}),
     )
 
 

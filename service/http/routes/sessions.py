@@ -1,0 +1,117 @@
+"""Sessions: open, look, move and close. A route finds, asks, wraps."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request, Response
+
+from service.engine.core import Engine, LoadedModel
+from service.http.body import read_bytes
+from service.http.deadline import deadline
+from service.http.limits import Limits
+from service.http.presence import Presence
+from service.http.routes import native
+from service.http.routes.native import JSON, Name, Version, named_version
+from service.http.schemas.sessions import (
+    SessionOut,
+    StateOut,
+    describe,
+    read_opening,
+    read_state,
+)
+from service.http.schemas.steps import (
+    StepOut,
+    write,
+)
+from service.sessions.sessions import Sessions
+from service.sessions.turns import Session
+
+Id = Annotated[str, Path(description="a session's id, as opening it returned", max_length=256)]
+Tenant = Annotated[
+    str,
+    Header(
+        alias="x-tenant",
+        pattern=r"^[A-Za-z0-9._-]{0,64}$",
+        description="whose sessions; another tenant's are not found",
+    ),
+]
+PROBLEMS = native.PROBLEMS | dict.fromkeys((409, 410, 429), native.PROBLEMS[422])
+
+
+def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
+    """Return the routes of one engine's sessions."""
+    routes = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEMS)
+
+    async def _open(request: Request, model: LoadedModel, tenant: str) -> Response:
+        async with deadline(request, limits):
+            body = await read_bytes(request, limits.max_body_bytes, (JSON,))
+            opening = read_opening(body, model.card)
+            async with Presence(request.receive):
+                if opening.token is not None:
+                    session, answer = await sessions.adopt(model, tenant, opening.token), None
+                else:
+                    session, answer = await sessions.open(
+                        model, tenant, opening.stream, opening.history
+                    )
+        return _created(session, write(session, answer, model.card, opening.quantiles))
+
+    @routes.post("/models/{name}/sessions", status_code=201, response_model=StepOut)
+    async def open_session(request: Request, name: Name, tenant: Tenant = "") -> Response:
+        """Open a session of the newest version, which reads a history if there is one."""
+        return await _open(request, await engine.model(name), tenant)
+
+    @routes.post(
+        "/models/{name}/versions/{version}/sessions", status_code=201, response_model=StepOut
+    )
+    async def open_version(
+        request: Request, name: Name, version: Version, tenant: Tenant = ""
+    ) -> Response:
+        """Open a session of the version named."""
+        return await _open(request, await named_version(engine, name, version), tenant)
+
+    @routes.get("/sessions/{id}", response_model=SessionOut)
+    async def look(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+        """Say where a session stands, and how good its forecasts were."""
+        session = await sessions.look(tenant, id)
+        model = await sessions.model_of(session)
+        return Response(describe(session, model.card), media_type=JSON)
+
+    @routes.delete("/sessions/{id}", status_code=204)
+    async def close(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+        """Close a session; its id is gone for ever."""
+        await sessions.close(tenant, id)
+        return Response(status_code=204)
+
+    return routes
+
+
+def state_router(sessions: Sessions, limits: Limits) -> APIRouter:
+    """Return the routes by which states leave, come back, and multiply."""
+    routes = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEMS)
+
+    @routes.get("/sessions/{id}/state")
+    async def export(id: Id, tenant: Tenant = "") -> StateOut:  # noqa: A002
+        """Export the state, signed, for ``PUT`` or for opening a session with it."""
+        return StateOut(state=await sessions.export(tenant, id))
+
+    @routes.put("/sessions/{id}/state", response_model=SessionOut)
+    async def restore(request: Request, id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+        """Put a session where an exported state says it stood."""
+        async with deadline(request, limits):
+            token = read_state(await read_bytes(request, limits.max_body_bytes, (JSON,)))
+            session = await sessions.restore(tenant, id, token)
+        model = await sessions.model_of(session)
+        return Response(describe(session, model.card), media_type=JSON)
+
+    @routes.post("/sessions/{id}/fork", status_code=201, response_model=SessionOut)
+    async def fork(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+        """Open a session that goes on from where this one stands."""
+        session = await sessions.fork(tenant, id)
+        model = await sessions.model_of(session)
+        return _created(session, describe(session, model.card))
+
+    return routes
+
+
+def _created(session: Session, body: bytes) -> Response:
+    headers = {"location": f"/v1/sessions/{session.record.id}"}
+    return Response(body, 201, headers, JSON)

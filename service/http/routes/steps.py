@@ -1,0 +1,74 @@
+"""Steps of sessions: one, or those of thousands in one request."""
+
+from collections.abc import Sequence
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from service.engine.core import Engine
+from service.http.body import read_bytes
+from service.http.deadline import deadline
+from service.http.errors import InvalidRequest, document
+from service.http.limits import Limits
+from service.http.presence import Presence
+from service.http.routes.native import JSON, Name
+from service.http.routes.sessions import PROBLEMS, Id, Tenant
+from service.http.schemas.native import parse
+from service.http.schemas.steps import NamedStep, StepOut, StepsOut, read_step, read_steps
+from service.sessions.sessions import Sessions
+from service.sessions.turns import Taken, Told
+
+REPLAY = {"idempotent-replay": "true"}
+
+
+def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
+    """Return the routes by which an engine's sessions are stepped."""
+    routes = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEMS)
+
+    async def read(request: Request) -> bytes:
+        return await read_bytes(request, limits.max_body_bytes, (JSON,))
+
+    @routes.post("/sessions/{id}/steps/{n}", response_model=StepOut)
+    async def step(request: Request, id: Id, n: str, tenant: Tenant = "") -> Response:  # noqa: A002
+        """Take step ``n``; the step taken last, sent again is answered byte for byte as it was."""
+        async with deadline(request, limits):
+            asked = read_step(await read(request), id, _number(n))
+            async with Presence(request.receive):
+                (told,) = await sessions.step(tenant, [asked])
+        if not isinstance(told, Taken):
+            raise told
+        return Response(told.body, headers=REPLAY if told.replayed else None, media_type=JSON)
+
+    @routes.post("/models/{name}/steps", response_model=StepsOut)
+    async def steps(request: Request, name: Name, tenant: Tenant = "") -> Response:
+        """Take steps of many sessions, each answered for itself, in the order sent."""
+        await engine.model(name)
+        async with deadline(request, limits):
+            asked = read_steps(parse(await read(request)), limits.max_steps)
+            async with Presence(request.receive):
+                told = await sessions.step(tenant, asked, model=name)
+        return Response(_all(asked, told, request), media_type=JSON)
+
+    return routes
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):  # noqa: PLR2004  exact in JSON
+        raise InvalidRequest("step", "expected a whole number from 1")
+    return int(text)
+
+
+def _all(asked: Sequence[NamedStep], told: Sequence[Told], request: Request) -> bytes:
+    request_id = request.scope.get("request_id")
+    items = [one(step, each, request_id) for step, each in zip(asked, told, strict=True)]
+    return b'{"answers":[' + b",".join(items) + b"]}"
+
+
+def one(step: NamedStep, told: Told, request_id: str | None) -> bytes:
+    """Return what one of many steps is told: its answer as it is stored, or its problem."""
+    if isinstance(told, Taken):
+        replayed = b"true" if told.replayed else b"false"
+        return b'{"status":200,"replayed":' + replayed + b',"answer":' + told.body + b"}"
+    problem = document(told, request_id)
+    item = {"status": problem["status"], "session": step.session, "step": step.number}
+    return orjson.dumps(item | {"problem": problem})

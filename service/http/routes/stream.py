@@ -1,0 +1,107 @@
+"""Steps over one WebSocket: the numbers and errors of HTTP, without a request for each."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from starlette.types import Message
+
+from service.engine.core import Engine
+from service.engine.errors import EngineError
+from service.http.access import identify
+from service.http.errors import DeadlineExceeded, RequestError, answer, document
+from service.http.limits import Limits
+from service.http.routes.native import Name
+from service.http.routes.sessions import Tenant
+from service.http.routes.steps import one
+from service.http.schemas.native import parse
+from service.http.schemas.steps import NamedStep, read_named
+from service.sessions.sessions import Sessions
+
+AT_ONCE = 256  # messages that are answered together; the rest waits in the socket
+
+
+def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
+    """Return the route of the streams of an engine's sessions."""
+    routes = APIRouter(prefix="/v1", tags=["sessions"])
+
+    @routes.websocket("/models/{name}/stream")
+    async def stream(socket: WebSocket, name: Name, tenant: Tenant = "") -> None:
+        """
+        Answer each message, which is a step with its session and number, in the order sent.
+
+        What came while the last messages were answered is answered together.
+        """
+        request_id = identify(socket.headers.get("x-request-id"))
+        try:
+            await engine.model(name)
+        except EngineError as exc:
+            await socket.send_denial_response(answer(exc, request_id))
+            return
+        await socket.accept(headers=[(b"x-request-id", request_id.encode())])
+        async for messages in _together(socket):
+            for said in await _answers(sessions, messages, (tenant, name, request_id), limits):
+                await socket.send_text(said.decode())
+
+    return routes
+
+
+async def _answers(
+    sessions: Sessions, messages: list[bytes], who: tuple[str, str, str], limits: Limits
+) -> list[bytes]:
+    """Return what each message is told, in order."""
+    tenant, model, request_id = who
+    read = [_read(message, request_id) for message in messages]
+    steps = [each for each in read if isinstance(each, NamedStep)]
+    milliseconds = limits.request_timeout_ms
+    try:
+        async with asyncio.timeout(milliseconds / 1000):
+            told = iter(await sessions.step(tenant, steps, model))
+    except TimeoutError:
+        late = DeadlineExceeded(milliseconds)
+        return [each if isinstance(each, bytes) else _refusal(late, request_id) for each in read]
+    return [each if isinstance(each, bytes) else one(each, next(told), request_id) for each in read]
+
+
+def _read(message: bytes, request_id: str) -> NamedStep | bytes:
+    """Return the step of a message, or why it is none."""
+    try:
+        return read_named(parse(message), "")
+    except RequestError as exc:
+        return _refusal(exc, request_id)
+
+
+def _refusal(exc: Exception, request_id: str) -> bytes:
+    problem = document(exc, request_id)
+    return orjson.dumps({"status": problem["status"], "problem": problem})
+
+
+async def _together(socket: WebSocket) -> AsyncIterator[list[bytes]]:
+    """Yield the messages that have come, at least one each time, until the client leaves."""
+    waiting: asyncio.Task[Message] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.create_task(socket.receive())
+            messages = [_payload(await waiting)]
+            waiting = asyncio.create_task(socket.receive())
+            while len(messages) < AT_ONCE:
+                await asyncio.sleep(0)  # what has come already is there after one turn of the loop
+                if not waiting.done():
+                    break
+                messages.append(_payload(waiting.result()))
+                waiting = asyncio.create_task(socket.receive())
+            yield messages
+    except WebSocketDisconnect:
+        return
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+
+
+def _payload(message: Message) -> bytes:
+    """Return the bytes of a message; raise WebSocketDisconnect for the last one."""
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+    data: bytes | None = message.get("bytes")
+    return data if data is not None else message["text"].encode()

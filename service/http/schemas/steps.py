@@ -1,0 +1,248 @@
+"""The steps of sessions as JSON: what was sent, held against the session, and its answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.contract import ModelCard, Task
+from models.frequency import Frequency
+from service.engine.admission import check_steps
+from service.engine.jobs import Answer, Array
+from service.http.errors import InvalidRequest
+from service.http.schemas.arrays import to_matrix
+from service.http.schemas.classes import ClassOut
+from service.http.schemas.covariates import extend
+from service.http.schemas.native import (
+    Numbers,
+    PredictionOut,
+    parse,
+    prediction,
+    timestamps,
+    validated,
+    wanted_levels,
+)
+from service.http.schemas.plain import Series
+from service.sessions.errors import Unfit
+from service.sessions.steps import Inputs
+from service.sessions.stream import Stream, missing_steps
+from service.sessions.turns import Session
+
+Static = Mapping[str, float | str]
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class StepIn(_Wire):
+    """What is new since the last step: one row or many."""
+
+    values: Numbers = Field(
+        description="(time,) numbers for one feature, or (time, features), without the columns of "
+        "static and calendar; null is a missing value, where the card allows it"
+    )
+    future: Numbers | None = Field(
+        None, description="(horizon, known): covariates known ahead, without the calendar's"
+    )
+    quantiles: list[float] | None = Field(
+        None, description="some of the card's levels; all if absent"
+    )
+    explain: list[Literal["attention"]] = Field(default_factory=list)
+
+
+class NamedStepIn(StepIn):
+    """A step that says whose it is."""
+
+    session: Annotated[str, Field(max_length=256)]
+    step: Annotated[int, Field(ge=0, le=2**53)]
+
+
+class StepsIn(_Wire):
+    """Steps of any sessions of one model, several of one session in their order."""
+
+    steps: list[NamedStepIn]
+
+
+class StepOut(BaseModel):
+    """The forecast after a step; null while the session has too few inputs for one."""
+
+    session: str
+    step: int
+    model: str
+    version: int
+    count: int = Field(description="inputs read in all")
+    prediction: PredictionOut | ClassOut | None
+    missing: int | None = Field(None, description="how many more inputs a first forecast takes")
+
+
+class StepTold(BaseModel):
+    """One of many steps: its answer, or a problem with the session and step that it is about."""
+
+    status: int
+    replayed: bool | None = None
+    answer: StepOut | None = None
+    session: str | None = None
+    step: int | None = None
+    problem: dict[str, Any] | None = None
+
+
+class StepsOut(BaseModel):
+    """One for each step, in the order sent."""
+
+    answers: list[StepTold]
+
+
+class _Sent(_Wire):
+    """As StepIn, with the numbers left to ``arrays``, which reads them far faster."""
+
+    values: Any
+    future: Any = None
+    quantiles: list[float] | None = None
+    explain: list[Literal["attention"]] = Field(default_factory=list)
+
+
+class _NamedSent(_Sent):
+    session: Annotated[str, Field(max_length=256)]
+    step: Annotated[int, Field(ge=0, le=2**53)]
+
+
+class _Steps(_Wire):
+    steps: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is new, and how it is to be answered; nothing held against a card yet."""
+
+    values: Array  # (steps, what the card calls given)
+    future: Array | None = None
+    quantiles: list[float] | None = None
+    attention: bool = False
+    place: str = ""  # of it in the body
+
+    @property
+    def digest(self) -> bytes:
+        """What is equal exactly for equal payloads."""
+        words = orjson.dumps([self.values.shape, self.quantiles, self.attention])
+        digest = blake2b(words, digest_size=16)
+        digest.update(self.values.tobytes())
+        if self.future is not None:
+            digest.update(orjson.dumps(self.future.shape))
+            digest.update(self.future.tobytes())
+        return digest.digest()
+
+    def read(self, card: ModelCard, stream: Stream) -> Inputs:
+        """Return the columns that the model reads; raise Unfit and InvalidSequence."""
+        try:
+            return self._read(card, stream)
+        except InvalidRequest as exc:
+            raise Unfit(str(exc)) from exc
+
+    def _read(self, card: ModelCard, stream: Stream) -> Inputs:
+        place = f"{self.place}." if self.place else ""
+        check_steps(self.values, card, f"{place}values", card.given)
+        if self.attention and not card.attention:
+            raise InvalidRequest(f"{place}explain", "this model has no attention weights")
+        wanted_levels(self.quantiles, card)
+        if not card.calendar and not card.static and stream.static is None:
+            return Inputs(self.values, self.future, self.attention)
+        series = Series(self.values, future=self.future, static=stream.static)
+        sequence, future = extend(series, _now(stream, card), card, self.place or "step")
+        return Inputs(sequence, future, self.attention)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedStep:
+    """One step of one session, as ``service.sessions`` takes it."""
+
+    session: str
+    number: int
+    asked: Asked
+    digest: bytes
+
+    def read(self, card: ModelCard, stream: Stream) -> Inputs:
+        """Return what it brings to the stream; raise Unfit and InvalidSequence."""
+        return self.asked.read(card, stream)
+
+    def write(self, session: Session, answer: Answer | None, card: ModelCard) -> bytes:
+        """Return the body that answers it."""
+        return write(session, answer, card, self.asked.quantiles)
+
+
+def read_step(body: bytes, session: str, number: int) -> NamedStep:
+    """Return the step of a body; raise MalformedRequest and InvalidRequest."""
+    asked = _asked(validated(_Sent, parse(body)), "")
+    return NamedStep(session, number, asked, asked.digest)
+
+
+def read_steps(document: object, most: int) -> list[NamedStep]:
+    """Return the steps of a document; raise InvalidRequest."""
+    items = validated(_Steps, document).steps
+    if not 1 <= len(items) <= most:
+        raise InvalidRequest("steps", f"expected 1 to {most} steps, got {len(items)}")
+    return [read_named(item, f"steps[{index}]") for index, item in enumerate(items)]
+
+
+def read_named(document: object, place: str) -> NamedStep:
+    """Return one step that says whose it is; raise InvalidRequest from ``place`` on."""
+    sent = validated(_NamedSent, document, place)
+    asked = _asked(sent, place)
+    return NamedStep(sent.session, sent.step, asked, asked.digest)
+
+
+def write(
+    session: Session, answer: Answer | None, card: ModelCard, quantiles: list[float] | None
+) -> bytes:
+    """Return the body that answers a step, or the opening of a session."""
+    record, stream = session.record, session.stream
+    body: dict[str, Any] = {
+        "session": record.id,
+        "step": record.step,
+        "model": record.model,
+        "version": record.version,
+        "count": stream.count,
+        "prediction": None,
+    }
+    if answer is not None:
+        levels = wanted_levels(quantiles, card)
+        body["prediction"] = prediction(answer, card, levels, None, _times(stream, card))
+    elif missing := missing_steps(stream, _NOTHING, card):
+        body["missing"] = missing
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+_NOTHING: Array = np.empty((0, 0), np.float32)
+
+
+def _asked(sent: _Sent, place: str) -> Asked:
+    dot = f"{place}." if place else ""
+    future = None if sent.future is None else to_matrix(sent.future, f"{dot}future")
+    values = to_matrix(sent.values, f"{dot}values")
+    return Asked(values, future, sent.quantiles, bool(sent.explain), place)
+
+
+def _now(stream: Stream, card: ModelCard) -> datetime | None:
+    """Return the time of the next input."""
+    if stream.start is None:
+        return None
+    try:
+        return Frequency.parse(card.frequency).step(stream.start, stream.count)
+    except OverflowError:
+        raise InvalidRequest("start", "the stream would leave the calendar") from None
+
+
+def _times(stream: Stream, card: ModelCard) -> list[str] | None:
+    """Return the times of the forecast; None without a start, or where it leaves the calendar."""
+    if stream.start is None or card.task is Task.CLASSIFY:
+        return None
+    ahead = range(stream.count, stream.count + card.horizon)
+    try:
+        return timestamps(stream.start, ahead, card, "start")
+    except InvalidRequest:
+        return None
