@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from examples.serving import serving
 from service.settings import CACHE, ZOO, Settings
@@ -152,8 +153,10 @@ def _written(default: object) -> str:
         return "the zoo"
     if default == CACHE:
         return "~/.cache/seqserve"
-    if default is None:
+    if default is None or default == SecretStr(""):
         return "unset"
+    if isinstance(default, str):
+        return default.replace(str(Path.home()), "~")
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

@@ -73,6 +73,9 @@ class RedisStore:
         self._limits = limits
         self._timeout = timeout
         self._clock = clock
+        self._running = 0
+        self._closed = False
+        self._idle = asyncio.Event()  # nothing runs, nor will any more
         self._prefix = f"{{{prefix}}}:{FORMAT}:"
         self._sums = self._prefix + "sums"
         self._expiries = self._prefix + "expires"
@@ -83,7 +86,7 @@ class RedisStore:
     async def read(self, ids: Sequence[str]) -> list[Found]:
         found: list[Found] = []
         for chunk in _chunks(ids):
-            rows = await self._ask(self._read(self._keys(chunk), [self._clock()]))
+            rows = await self._ask(self._read, self._keys(chunk), [self._clock()])
             found += [_found(row) for row in rows]
         return found
 
@@ -92,7 +95,7 @@ class RedisStore:
         values: list[str | int | float | bytes] = [self._clock(), *astuple(self._limits)]
         for change in changes:
             values += _values(change)
-        codes = await self._ask(self._write(keys, values))
+        codes = await self._ask(self._write, keys, values)
         return [REFUSALS.get(code) or Conflict(code) for code in codes]
 
     async def close_sessions(self, ids: Sequence[str]) -> None:
@@ -100,47 +103,58 @@ class RedisStore:
             await self._bury(chunk, self._clock(), "")
 
     async def expire(self, now: float, limit: int) -> int:
-        asked = self._client.zrangebyscore(self._expiries, "-inf", now, start=0, num=limit)
-        expired: list[Any] = await self._ask(asked)
+        expired: list[Any] = await self._ask(
+            self._client.zrangebyscore, self._expiries, "-inf", now, 0, limit
+        )
         ids = [id_.decode() for id_ in expired]
         return sum([await self._bury(chunk, now, now) for chunk in _chunks(ids)])
 
     async def usage(self, tenant: str | None = None) -> Usage:
         suffix = "" if tenant is None else f":{tenant}"
         names = [f"sessions{suffix}", f"bytes{suffix}"]
-        sums = await self._ask(self._client.hmget(self._sums, names))
+        sums = await self._ask(self._client.hmget, self._sums, names)
         return Usage(*(int(number or 0) for number in sums))
 
     async def secret(self) -> bytes:
         name = self._prefix + "secret"
-        await self._ask(self._client.set(name, secrets.token_bytes(SECRET), nx=True))
-        key = await self._ask(self._client.get(name))
+        await self._ask(self._client.setnx, name, secrets.token_bytes(SECRET))
+        key = await self._ask(self._client.get, name)
         return cast(bytes, key)
 
     async def ready(self) -> bool:
         try:
-            await self._ask(self._client.ping())
+            await self._ask(self._client.ping)
         except StoreUnavailable:
             return False
         return True
 
     async def close(self) -> None:
+        self._closed = True
+        if self._running:
+            await self._idle.wait()
         await self._client.aclose(close_connection_pool=True)
 
     async def _bury(self, ids: Sequence[str], now: float, before: float | str) -> int:
         """Leave tombstones; if ``before`` is a time, only of those that had expired then."""
         values = [before, now + self.KEPT, int(1000 * self.KEPT), *ids]
-        count: int = await self._ask(self._let_go(self._keys(ids), values))
+        count: int = await self._ask(self._let_go, self._keys(ids), values)
         return count
 
-    async def _ask(self, answer: Awaitable[Answer]) -> Answer:
+    async def _ask(self, ask: Callable[..., Awaitable[Answer]], *values: object) -> Answer:
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
+        self._running += 1
         try:
             async with asyncio.timeout(self._timeout):
-                return await answer
+                return await ask(*values)
         except TimeoutError:
             raise StoreUnavailable(f"No answer in {self._timeout:g} s.") from None
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis: {error}") from error
+        finally:
+            self._running -= 1
+            if self._closed and not self._running:
+                self._idle.set()
 
     def _keys(self, ids: Iterable[str]) -> list[str]:
         return [self._sums, self._expiries, *(f"{self._prefix}of:{id_}" for id_ in ids)]

@@ -46,11 +46,11 @@ def prepare(path: Path, timeout: float) -> None:
     except (OSError, sqlite3.Error) as error:
         raise UnusableStore(f"Cannot open {path}: {error}.") from error
     try:
-        connection.execute(f"PRAGMA page_size = {PAGE}")
-        _use_wal(connection, timeout)
-        connection.execute("BEGIN IMMEDIATE")
-        _check(connection, path)
+        connection.execute("BEGIN")  # all that is looked at is of one moment
+        new = _is_new(connection, path)
         connection.execute("COMMIT")
+        if new:
+            _fill(connection, path, timeout)
     except sqlite3.Error as error:
         raise UnusableStore(f"{path} cannot keep sessions: {error}.") from error
     finally:
@@ -58,8 +58,8 @@ def prepare(path: Path, timeout: float) -> None:
 
 
 def connect(path: Path, durability: Durability, timeout: float) -> sqlite3.Connection:
-    """Open a prepared file for the calling thread; raise sqlite3.Error."""
-    uri = f"{path.absolute().as_uri()}?mode=rw"  # a file that was taken away is not made anew
+    """Open a prepared file, by its absolute path, for this thread; raise sqlite3.Error."""
+    uri = f"{path.as_uri()}?mode=rw"  # a file that was taken away is not made anew
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
     for name, value in (
         ("synchronous", SYNCHRONOUS[durability]),
@@ -69,6 +69,19 @@ def connect(path: Path, durability: Durability, timeout: float) -> sqlite3.Conne
     ):
         connection.execute(f"PRAGMA {name} = {value}")
     return connection
+
+
+def _fill(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
+    connection.execute(f"PRAGMA page_size = {PAGE}")
+    _use_wal(connection, timeout)
+    connection.execute("BEGIN IMMEDIATE")
+    if _is_new(connection, path):  # still: another process may have been faster
+        for statement in _statements(TABLES):
+            connection.execute(statement)
+        connection.execute("INSERT INTO secret VALUES (?)", [secrets.token_bytes(SECRET)])
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
 
 
 def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
@@ -85,22 +98,20 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
             return
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file is empty; raise UnusableStore if it is not ours to read."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (application, version, tables) == (0, 0, 0):
-        for statement in _statements(TABLES):
-            connection.execute(statement)
-        connection.execute("INSERT INTO secret VALUES (?)", [secrets.token_bytes(SECRET)])
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    elif application != APPLICATION:
+        return True
+    if application != APPLICATION:
         raise UnusableStore(f"{path} is another program's database.")
-    elif version != VERSION:
+    if version != VERSION:
         raise UnusableStore(
             f"{path} is of version {version}; this program reads version {VERSION} alone."
         )
+    return False
 
 
 def _statements(script: str) -> list[str]:

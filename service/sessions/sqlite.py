@@ -41,9 +41,10 @@ class SqliteStore:
         timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        prepare(Path(path), timeout)
+        file = Path(path).absolute()  # wherever this process goes
+        prepare(file, timeout)
         self._rows = Rows(limits, self.KEPT, clock)
-        opened = partial(connect, Path(path), durability, timeout)
+        opened = partial(connect, file, durability, timeout)
         self._writer = Transactions(opened, "BEGIN IMMEDIATE", timeout=timeout, room=ROOM)
         self._reader = Transactions(opened, "BEGIN", timeout=timeout, room=ROOM)
 

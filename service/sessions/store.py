@@ -64,6 +64,8 @@ class Store(Protocol):
     """
     Keep records; every method may raise StoreUnavailable, and then nothing is known to be changed.
 
+    A call that ran out of time, or whose caller was cancelled, may still be made afterwards.
+
     Safe to be called from many tasks at once, and, on one file or one server, from many processes.
     """
 
@@ -74,8 +76,10 @@ class Store(Protocol):
         """
         Make each change if it still fits, all that fit in one transaction.
 
-        A change fits if the session is there, not expired, and its step is ``after``, and if the
-        limits have room for what it adds.  The ids differ from each other.
+        A change fits if the session is there, not expired, of the same tenant, and its step is
+        ``after``, and if the limits have room for what it adds; one that adds no bytes always has
+        room.  A session that was closed or has expired is Missing as long as it is remembered, so
+        that creating it once more does not bring it back.  The ids differ from each other.
         """
 
     async def close_sessions(self, ids: Sequence[str]) -> None:
@@ -85,7 +89,7 @@ class Store(Protocol):
         """Let go of at most ``limit`` sessions that expired before ``now``; return how many."""
 
     async def usage(self, tenant: str | None = None) -> Usage:
-        """Return what is kept, of one tenant or in all."""
+        """Return what is kept, of one tenant or in all; what has expired counts until let go."""
 
     async def secret(self) -> bytes:
         """Return a random key of 32 bytes, the same to all who share the store, for ever."""

@@ -11,7 +11,6 @@ import orjson
 
 from models.repository import Repository
 from service.engine.core import Engine, EngineOptions, LoadedModel
-from service.sessions.observer import Observer
 from service.sessions.sessions import SessionOptions, Sessions
 from service.sessions.sqlite import SqliteStore
 from service.sessions.steps import Inputs
@@ -19,18 +18,9 @@ from service.sessions.store import Store
 from service.sessions.stream import begin
 from service.sessions.turns import Session
 from tests.engine.graphs import Graph, SumGraph, card
+from tests.sessions.kept import Clock
 
 SUM, WINDOW = "sum", "window"
-
-
-class Clock:
-    """A time that goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -98,13 +88,14 @@ def publish(folder: Path) -> Repository:
 
 @asynccontextmanager
 async def living(
-    folder: Path, store: Store | None = None, observer: Observer | None = None, **options: Any
+    folder: Path, store: Store | None = None, clock: Clock | None = None, **options: Any
 ) -> AsyncIterator[House]:
     """Yield a house whose models and store lie in a folder; what was there before is kept."""
-    models, clock = folder / "models", Clock()
+    models, clock = folder / "models", clock or Clock()
     repository = Repository(models) if models.is_dir() else publish(models)
     store = store or SqliteStore(folder / "sessions.db", clock=clock)
     async with Engine(repository, EngineOptions(provider="cpu", threads=1)) as engine:
+        observer = options.pop("observer", None)
         chosen = SessionOptions(**options)
         sessions = Sessions(engine, store, options=chosen, observer=observer, clock=clock)
         try:

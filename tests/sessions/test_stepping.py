@@ -20,8 +20,8 @@ from tests.sessions.house import SUM, WINDOW, Number, living
 
 
 @pytest.fixture
-async def house(tmp_path):
-    async with living(tmp_path) as house:
+async def house(tmp_path, store, clock):
+    async with living(tmp_path, store, clock) as house:
         yield house
 
 
