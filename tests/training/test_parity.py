@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
-from training.export import TOLERANCE, write_model
+from training.export import write_model
 from training.networks import Scaling, build
+from training.parity import TOLERANCE
 from training.recipe import Recipe
 
 ULPS = 4  # of float32, at the size of the numbers that cancel

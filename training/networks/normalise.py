@@ -13,7 +13,8 @@ from training.architecture import Normalisation
 # What keeps a flat row's spread above zero: a share of its own level, and of the global scale.
 _FLAT = 1e-4
 _LEAST = 1e-6
-_UNSPREAD = ("last", "standard")  # every row in the same units
+_UNSPREAD = ("last", "standard", "global")  # every row in the same units
+OWN_UNITS = ("reversible", "running")  # errors, too, count in each row's own units
 
 
 @dataclass(frozen=True, slots=True)
