@@ -159,7 +159,7 @@ class Normaliser(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         mean, scale = self.mean[: self.targets], self.scale[: self.targets]
         if self.missing and seen is not None:
-            last = _last_observed(values, seen, mean)
+            last = last_observed(values, seen, mean)
         else:
             last = gather_steps(values, lengths[:, None] - 1)
         if self.kind in _UNSPREAD or seen is None:
@@ -170,7 +170,8 @@ class Normaliser(nn.Module):
         return shift, torch.where(observed, spread / scale, 1.0)
 
 
-def _last_observed(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
+def last_observed(values: Tensor, seen: Tensor, otherwise: Tensor | float) -> Tensor:
+    """Return the last of (batch, time, columns) that was seen, (batch, 1, columns)."""
     ordinal = torch.arange(1, values.shape[1] + 1, device=values.device)[:, None]
     last = torch.where(seen, ordinal, 0).amax(dim=1, keepdim=True)  # (batch, 1, targets)
     found = values.gather(1, (last - 1).clamp(min=0))
