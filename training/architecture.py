@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Cell = Literal["gru", "lstm", "rnn"]
 Reset = Literal["after", "before"]
 Score = Literal["dot", "general", "concat"]
-Normalisation = Literal["last", "standard", "reversible", "scaled"]
+Normalisation = Literal["last", "standard", "reversible", "scaled", "global", "running"]
+CAUSAL = ("global", "running")  # normalisations in which no step depends on a later one
+MEMORY = 512  # steps that running statistics remember, where a recipe does not say
+FURTHEST = 600  # memories that a row may be long: e^-600 is still a number in float64
 Local = Literal["monotonic", "predicted"]  # local-m and local-p of Luong et al. 2015
 Positions = Literal["sinusoidal", "learned", "rotary"]
 Readout = Literal["all", "window"]
@@ -33,6 +36,8 @@ class NetworkRecipe(BaseModel):
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     normalisation: Literal["auto"] | Normalisation = "auto"  # reversible for many series
+    memory: Annotated[int, Field(ge=2)] | None = None  # steps that a running one remembers
+    stream: bool = False  # demand a network that reads on from its state, a step at a time
     channels: Literal["joint", "independent"] = "joint"  # independent: one row for each target
     segment: Annotated[int, Field(ge=2)] | None = None  # steps read as one
     # Learnt with the network, or first in closed form: kept as solved, or refined in training.
@@ -54,6 +59,32 @@ class NetworkRecipe(BaseModel):
                 "bidirectional and layer_norm are for gru, lstm and rnn; attention has both"
             )
         return self
+
+    @model_validator(mode="after")
+    def _streams(self) -> Self:
+        if self.memory is not None and self.chosen != "running":
+            raise ValueError("memory is for normalisation running")
+        if self.stream and (obstacles := self._obstacles()):
+            raise ValueError(f"stream: the network cannot read on from a state, for {obstacles}")
+        return self
+
+    @property
+    def chosen(self) -> Literal["auto"] | Normalisation:
+        """The normalisation that is given, or follows from the network; else auto."""
+        return "running" if self.stream and self.normalisation == "auto" else self.normalisation
+
+    def _obstacles(self) -> str:
+        """Name what must see a whole row again at every step."""
+        of_all = {
+            f'normalisation = "{self.chosen}" changes every step read before: '
+            f"take {' or '.join(CAUSAL)}": self.chosen not in CAUSAL,
+            "attention over all steps keeps all of them": self.kind == "attention",
+            "score asks all states read before": self.score is not None,
+            "bidirectional reads from the end": self.bidirectional,
+            "segment cuts steps from the end": self.segment is not None,
+            "linear_steps maps the last steps themselves": self.linear_steps > 0,
+        }
+        return "; ".join(text for text, applies in of_all.items() if applies)
 
     @model_validator(mode="after")
     def _attentive(self) -> Self:

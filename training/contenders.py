@@ -21,7 +21,10 @@ KINDS = (*get_args(Cell), "attention")
 _OF_A_GRU = {"network": {"reset"}}
 _CELLS = {"reset", "score", "local", "bidirectional", "layer_norm"}
 _ATTENTION = {"causal", "positions", "readout"}
-_OF_A_KIND = {"network": _CELLS | _ATTENTION | {"window"}, "fit": {"truncate", "state_decay"}}
+_OF_A_KIND = {
+    "network": _CELLS | _ATTENTION | {"window", "stream"},
+    "fit": {"truncate", "state_decay"},
+}
 
 
 class Network:

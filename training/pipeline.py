@@ -116,7 +116,9 @@ def decided(recipe: Recipe, table: Table) -> Recipe:
     """Choose what the recipe leaves to the data: series of different size need their own units."""
     if recipe.network.normalisation != "auto":
         return recipe
-    kind = "reversible" if len(table.series) > 1 else "last"
+    kind = recipe.network.chosen
+    if kind == "auto":
+        kind = "reversible" if len(table.series) > 1 else "last"
     network = recipe.network.model_copy(update={"normalisation": kind})
     return recipe.model_copy(update={"network": network})
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from models.calendar import Cycle, cycle_columns, stands_still
 from models.contract import NAME_PATTERN
 from models.frequency import Frequency
-from training.architecture import NetworkRecipe
+from training.architecture import FURTHEST, MEMORY, NetworkRecipe
 from training.errors import RecipeError
 
 MEDIAN = 0.5
@@ -138,6 +138,15 @@ class Trained(Protocol):
         """Write it, without some of its fields."""
 
 
+def check_memory(network: NetworkRecipe, longest: int) -> None:
+    """Raise ValueError where running statistics would leave the numbers there are."""
+    memory = network.memory or MEMORY
+    if network.chosen == "running" and longest > FURTHEST * memory:
+        raise ValueError(
+            f"memory = {memory} is too short for {longest} steps, take {-(-longest // FURTHEST)}"
+        )
+
+
 def check_trainable(recipe: Trained, longest: int) -> None:
     """Raise ValueError for a rule of the loop that does not fit the network or its length."""
     network, fit = recipe.network, recipe.fit
@@ -216,6 +225,7 @@ class Recipe(Document):
     @model_validator(mode="after")
     def _trainable(self) -> Self:
         check_trainable(self, self.lengths[1])
+        check_memory(self.network, self.lengths[1])
         return self
 
     @property

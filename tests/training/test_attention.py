@@ -13,7 +13,7 @@ from service.engine.jobs import Row
 from service.engine.runner import Device, OnnxRunner
 from service.engine.selfcheck import check
 from training.architecture import NetworkRecipe
-from training.export import TOLERANCE, check_parity, write_model
+from training.export import write_model
 from training.networks import Scaling, build
 from training.networks.attention_equations import (
     self_attention,
@@ -22,6 +22,7 @@ from training.networks.attention_equations import (
     visible,
 )
 from training.networks.positions import Rotary, rotate
+from training.parity import TOLERANCE, check_parity
 from training.recipe import Recipe
 
 HIDDEN, LONGEST = 8, 40

@@ -8,10 +8,11 @@ import torch
 
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
 from training.errors import ParityError
-from training.export import TOLERANCE, check_parity, write_model
+from training.export import write_model
 from training.networks import build
 from training.networks.forecaster import Forecaster
 from training.networks.normalise import Scaling
+from training.parity import TOLERANCE, check_parity
 from training.recipe import Recipe
 
 # kind, normalisation, missing, known, linear_steps: each pair of values occurs

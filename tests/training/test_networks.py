@@ -87,7 +87,7 @@ def test_a_gap_between_quantiles_is_positive_smooth_and_increasing():
 
 @pytest.mark.parametrize(
     ("kind", "normalisation", "missing"),
-    list(product(KINDS, ("last", "reversible", "scaled"), (False, True))),
+    list(product(KINDS, ("last", "reversible", "scaled", "global", "running"), (False, True))),
 )
 def test_neither_padding_nor_neighbours_reach_an_answer(kind, normalisation, missing):
     net = network(kind=kind, normalisation=normalisation, missing=missing, linear_steps=5)

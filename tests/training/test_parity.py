@@ -10,8 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.contract import FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
-from training.export import TOLERANCE, write_model
+from training.export import write_model
+from training.graph import begin
 from training.networks import Scaling, build
+from training.parity import TOLERANCE
 from training.recipe import Recipe
 
 ULPS = 4  # of float32, at the size of the numbers that cancel
@@ -34,7 +36,7 @@ networks = st.fixed_dictionaries(
         "hidden": st.sampled_from([4, 8, 20]),
         "heads": st.sampled_from([1, 2, 4]),
         "layers": st.integers(1, 3),
-        "normalisation": st.sampled_from(["last", "reversible", "scaled"]),
+        "normalisation": st.sampled_from(["last", "reversible", "scaled", "global", "running"]),
         "linear_steps": st.sampled_from([0, 5]),
         "channels": st.sampled_from(["joint", "independent"]),
         "segment": st.sampled_from([None, 2, 5]),
@@ -126,6 +128,12 @@ def rows(card, network, lengths, random):
     st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=5),
     st.integers(0, 2**31),
 )
+@example(
+    {"kind": "gru", "hidden": 4, "layers": 1, "normalisation": "running"},
+    {"targets": 3, "features": 1, "known": 1, "missing": True, "quantiles": (0.5,), "horizon": 2},
+    [[5, 12, 20]],
+    1,
+)
 @example(  # the exporter must not take the number of segments it sees for fixed
     {"kind": "gru+dot", "hidden": 4, "layers": 1, "segment": 5, "bidirectional": True},
     {"targets": 1, "features": 0, "known": 0, "missing": False, "quantiles": (0.5,), "horizon": 2},
@@ -137,11 +145,12 @@ def test_a_published_file_answers_as_its_network(network, shape, batches, seed):
     random = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "1.onnx"
-        write_model(built, card, path)
+        card = write_model(built, card, path)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         for lengths in batches:
             sequences, lengths_, future = rows(card, built, lengths, random)
             feeds = {SEQUENCES: sequences, LENGTHS: lengths_}
+            feeds |= begin(card.state, len(lengths))
             if card.known:
                 feeds[FUTURE] = future
             (answer,) = session.run([PREDICTIONS], feeds)

@@ -11,11 +11,12 @@ from models.contract import ModelCard
 from service.engine.jobs import Row
 from service.engine.runner import Device, OnnxRunner
 from service.engine.selfcheck import check
-from training.export import TOLERANCE, check_parity, write_model
+from training.export import write_model
 from training.networks import Scaling, build
 from training.networks.attention_equations import local_monotonic, local_predicted
 from training.networks.equations import attend, sigmoid
 from training.networks.pooling import AttentionPool
+from training.parity import TOLERANCE, check_parity
 from training.recipe import Recipe
 
 HIDDEN = 6

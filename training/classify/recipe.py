@@ -69,6 +69,8 @@ class ClassifyRecipe(Document):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.network.stream:
+            raise ValueError("stream is for forecasts; a classifier answers whole rows")
         if self.network.normalisation != "auto":
             raise ValueError("normalisation is for forecasts; a classifier standardises columns")
         if self.network.linear_steps:

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from training.architecture import NetworkRecipe, Normalisation
+from training.architecture import CAUSAL, MEMORY, NetworkRecipe, Normalisation
 from training.networks.attention import SelfAttention
+from training.networks.causal import CausalNormaliser
 from training.networks.channels import IndependentChannels
 from training.networks.classes import ClassHead
 from training.networks.classifier import Classifier, Standardiser
@@ -18,15 +19,14 @@ from training.recipe import Recipe, Trained
 
 __all__ = ["Classifier", "Forecaster", "Scaling", "build", "build_classifier"]
 
+SHORTEST_TRACE = 5  # steps: of fewer, torch takes their number for fixed
+
 
 def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecaster:
     """Build the untrained network of a recipe; ``missing`` where the data has gaps as NaN."""
     network, data = recipe.network, recipe.data
     targets, known = len(data.targets), len(data.ahead)
-    kind: Normalisation = "last" if network.normalisation == "auto" else network.normalisation
-    normaliser = Normaliser(
-        scaling, targets, known, kind=kind, missing=missing, stops=_stops(network)
-    )
+    normaliser = _normaliser(recipe, scaling, missing=missing)
     channels, width = None, normaliser.channels
     if network.channels == "independent":
         channels = IndependentChannels(targets, len(scaling.mean), missing=missing)
@@ -42,6 +42,20 @@ def build(recipe: Recipe, scaling: Scaling, *, missing: bool = False) -> Forecas
         segments=segments,
         skip=LinearSkip(network.linear_steps, recipe.horizon) if network.linear_steps else None,
         weighted=recipe.target_weights == "scale",
+    )
+
+
+def _normaliser(recipe: Recipe, scaling: Scaling, *, missing: bool) -> Normaliser:
+    network = recipe.network
+    kind: Normalisation = "last" if network.chosen == "auto" else network.chosen
+    columns = scaling, len(recipe.data.targets), len(recipe.data.ahead)
+    stops = _stops(network)
+    if kind not in CAUSAL:
+        return Normaliser(*columns, kind=kind, missing=missing, stops=stops)
+    memory = (network.memory or MEMORY) if kind == "running" else None
+    longest = max(recipe.lengths[1], SHORTEST_TRACE)
+    return CausalNormaliser(
+        *columns, kind=kind, missing=missing, stops=stops, memory=memory, longest=longest
     )
 
 

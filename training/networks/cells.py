@@ -86,7 +86,7 @@ def run(  # noqa: PLR0913  three to read, two to ask
         if memory:
             return _unrolled(cell, inputs, lengths, start)
         if end:
-            return _packed(cell, inputs, lengths)
+            return _packed(cell, inputs, lengths, start)
         states, _ = cell(inputs, None if start is None else (start[0][None], start[1][None]))
         return Steps(states, states, ())
     states, _ = cell(inputs, None if start is None else start[0][None])
@@ -109,12 +109,12 @@ def _unrolled(cell: nn.LSTM, inputs: Tensor, lengths: Tensor, start: State | Non
     return Steps(every_h, every_c, (_at_end(every_h, lengths), _at_end(every_c, lengths)))
 
 
-def _packed(cell: nn.LSTM, inputs: Tensor, lengths: Tensor) -> Steps:
+def _packed(cell: nn.LSTM, inputs: Tensor, lengths: Tensor, start: State | None) -> Steps:
     """Let an LSTM stop at the end of each row, so that its c is the one of that step."""
     packed = pack_padded_sequence(
         inputs, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
     )
-    found, (h, c) = cell(packed)
+    found, (h, c) = cell(packed, None if start is None else (start[0][None], start[1][None]))
     states, _ = pad_packed_sequence(found, batch_first=True, total_length=inputs.shape[1])
     some = lengths[:, None] > 0
     return Steps(states, states, (torch.where(some, h[0], 0.0), torch.where(some, c[0], 0.0)))

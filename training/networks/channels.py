@@ -40,6 +40,14 @@ class IndependentChannels(nn.Module):
         """Return (batch, horizon, targets * any) of (batch * targets, horizon, any)."""
         return answers.reshape(-1, self.targets, *answers.shape[1:]).transpose(1, 2).flatten(2)
 
+    def part(self, joined: Tensor) -> Tensor:
+        """Return (batch * targets, ...) of (batch, targets, ...): a row for each target."""
+        return joined.flatten(0, 1)
+
+    def gather(self, parted: Tensor) -> Tensor:
+        """Return (batch, targets, ...) of (batch * targets, ...)."""
+        return parted.reshape(-1, self.targets, *parted.shape[1:])
+
     def mean(self, weights: Tensor) -> Tensor:
         """Return (batch, time) of (batch * targets, time): the mean over the targets."""
         return weights.reshape(-1, self.targets, weights.shape[1]).mean(1)

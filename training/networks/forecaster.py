@@ -1,14 +1,15 @@
 """The whole graph from the data's units to the data's units; no training, no files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from training.networks.attention import SelfAttention
+from training.networks.causal import Carried, CausalNormaliser
 from training.networks.channels import IndependentChannels
 from training.networks.heads import DirectHead, Quantiles, pinball
-from training.networks.normalise import Normalised, Normaliser
+from training.networks.normalise import OWN_UNITS, Normalised, Normaliser
 from training.networks.recurrent import Recurrent
 from training.networks.segments import Segments
 from training.networks.skip import LinearSkip
@@ -58,6 +59,24 @@ class Forecaster(nn.Module):
         """The scale (targets,) by which errors of different targets compare."""
         return self.normaliser.scale[: self.normaliser.targets]
 
+    @property
+    def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """
+        What a stream carries from step to step: name -> shape without the batch.
+
+        Nothing where some part needs the whole row again at every step.
+        """
+        normaliser, reader = self.normaliser, self.reader
+        if not (isinstance(normaliser, CausalNormaliser) and isinstance(reader, Recurrent)):
+            return {}
+        of_reader = reader.state_shapes
+        if self.segments is not None or self.skip is not None or not of_reader:
+            return {}
+        if self.channels is not None:
+            rows = self.channels.targets
+            of_reader = {name: (rows, *shape) for name, shape in of_reader.items()}
+        return {**normaliser.state_shapes, **of_reader}
+
     def forward(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
@@ -69,9 +88,42 @@ class Forecaster(nn.Module):
         value is the attention (batch, time) of a network that attends, else None.
         """
         relative, batch, attention = self._answer(sequences, lengths, future)
-        if batch.spread is not None:
-            relative = relative * batch.spread[..., None]
-        return self.normaliser.restore(relative, batch.shift), attention
+        return self._restore(relative, batch), attention
+
+    def resume(
+        self,
+        sequences: Tensor,
+        lengths: Tensor,
+        future: Tensor | None,
+        state: Mapping[str, Tensor],
+    ) -> tuple[Tensor, Carried]:
+        """
+        Return the predictions after more steps of each row, and what the next ones start from.
+
+        ``state`` holds, for each of ``state_shapes``, (batch, *shape) as the last call has
+        returned it; zeros begin a row.  Cutting rows anywhere changes no answer.  Raise ValueError
+        where there is nothing to carry.
+        """
+        normaliser, reader = self.normaliser, self.reader
+        if (
+            not self.state_shapes
+            or not isinstance(normaliser, CausalNormaliser)
+            or not isinstance(reader, Recurrent)
+        ):
+            raise ValueError("This network answers whole rows alone.")
+        batch, of_levels = normaliser.resume(sequences, lengths, state)
+        of_reader = {name: state[name] for name in reader.state_shapes}
+        inputs, channels, ahead = batch.inputs, self.channels, self._ahead(future)
+        if channels is not None:
+            inputs, lengths = channels(inputs, lengths)
+            ahead = None if ahead is None else channels.repeat(ahead)
+            of_reader = {name: channels.part(each) for name, each in of_reader.items()}
+        last, carried = reader.resume(inputs, lengths, of_reader)
+        raw: Tensor = self.head(last, ahead)
+        if channels is not None:
+            raw = channels.join(raw)
+            carried = {name: channels.gather(each) for name, each in carried.items()}
+        return self._restore(self.quantiles(raw), batch), of_levels | carried
 
     def loss(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None, actuals: Tensor
@@ -79,12 +131,12 @@ class Forecaster(nn.Module):
         """
         Return the pinball loss; a NaN among the actuals is skipped.
 
-        Its units are the global scale, or each row's own spread where the normalisation is
-        reversible, so that series of every size count alike.
+        Its units are the global scale, or each row's own spread where the normalisation is one
+        of ``OWN_UNITS``, so that series of every size count alike.
         """
         relative, batch, _ = self._answer(sequences, lengths, future)
         wanted = self.normaliser.relative(actuals, batch.shift)
-        if batch.spread is not None and self.normaliser.kind == "reversible":
+        if batch.spread is not None and self.normaliser.kind in OWN_UNITS:
             wanted = wanted / batch.spread
         elif batch.spread is not None:
             relative = relative * batch.spread[..., None]
@@ -108,13 +160,20 @@ class Forecaster(nn.Module):
             wanted = wanted / batch.spread
         return self.skip.recent(batch.targets, lengths), wanted.transpose(1, 2)
 
+    def _restore(self, relative: Tensor, batch: Normalised) -> Tensor:
+        if batch.spread is not None:
+            relative = relative * batch.spread[..., None]
+        return self.normaliser.restore(relative, batch.shift)
+
+    def _ahead(self, future: Tensor | None) -> Tensor | None:
+        return None if future is None else self.normaliser.standardise_future(future)
+
     def _answer(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None
     ) -> tuple[Tensor, Normalised, Tensor | None]:
         """Answer in the units the network sees."""
         batch: Normalised = self.normaliser(sequences, lengths)
-        ahead = self.normaliser.standardise_future(future) if future is not None else None
-        raw, attention = self._read(batch.inputs, lengths, ahead)
+        raw, attention = self._read(batch.inputs, lengths, self._ahead(future))
         answer: Tensor = self.quantiles(raw)
         if self.skip is not None:
             answer = answer + self.skip(batch.targets, lengths)[..., None]

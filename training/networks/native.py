@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from training.architecture import Cell
-from training.networks.cells import parameters
-from training.networks.stack import Direction, Stack
+from training.networks.cells import State, parameters
+from training.networks.stack import Direction, Reading, Stack
 
 # Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
@@ -19,20 +19,23 @@ _ACTIVATIONS, _ALPHA, _BETA = ["HardSigmoid", "Tanh"], [1.0], [0.0]
 _Z, _R = 0.0, 1.0
 
 
-def read(stack: Stack, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def read(
+    stack: Stack, inputs: Tensor, lengths: Tensor, starts: Sequence[State] | None = None
+) -> Reading:
     """
-    Return the states (batch, time, width) of (batch, time, inputs), and those at the ends.
+    Read (batch, time, inputs) up to ``lengths``, from zeros or, one way, the ends of another.
 
     The nodes stop at each row's length themselves, from whichever end they read; beyond it a
     state is what the layer norm makes of 0.
     """
     steps = lengths.to(torch.int32)
     sequence = inputs.transpose(0, 1)  # (time, batch, inputs): the only layout on CPU
-    last = sequence
-    for layer in stack.by_layer():
-        states, ends = _node(stack, layer, sequence, steps)
-        sequence, last = _side_by_side(layer, states, 1), _side_by_side(layer, ends, 0)
-    return sequence.transpose(0, 1), last
+    last, carried = sequence, []
+    for number, layer in enumerate(stack.by_layer()):
+        states, *ends = _node(stack, layer, sequence, steps, starts[number] if starts else ())
+        sequence, last = _side_by_side(layer, states, 1), _side_by_side(layer, ends[0], 0)
+        carried.append(tuple(end.squeeze(0) for end in ends) if starts else ())
+    return Reading(sequence.transpose(0, 1), last, carried, None)
 
 
 def _side_by_side(layer: Sequence[Direction], states: Tensor, dim: int) -> Tensor:
@@ -44,9 +47,9 @@ def _side_by_side(layer: Sequence[Direction], states: Tensor, dim: int) -> Tenso
 
 
 def _node(
-    stack: Stack, layer: Sequence[Direction], sequence: Tensor, steps: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the states (time, directions, batch, hidden), and the ends without the time."""
+    stack: Stack, layer: Sequence[Direction], sequence: Tensor, steps: Tensor, start: State
+) -> Sequence[Tensor]:
+    """Return the states (time, directions, batch, hidden), then the ends without the time."""
     time, batch, _ = sequence.shape
     ways, hidden = len(layer), stack.hidden
     attributes: dict[str, Any] = {"hidden_size": hidden}
@@ -63,14 +66,14 @@ def _node(
         attributes["activation_beta"] = _BETA * ways
     weights = zip(*(_weights(stack.kind, each) for each in layer), strict=True)
     w, r, b = (torch.stack(each) if ways > 1 else each[0][None] for each in weights)
-    outputs = torch.onnx.ops.symbolic_multi_out(
+    outputs: Sequence[Tensor] = torch.onnx.ops.symbolic_multi_out(
         "LSTM" if stack.kind == "lstm" else "GRU",
-        (sequence, w, r, b, steps),
+        (sequence, w, r, b, steps, *(each[None] for each in start)),
         attributes,
         dtypes=[sequence.dtype] * len(shapes),
         shapes=shapes,
     )
-    return outputs[0], outputs[1]
+    return outputs
 
 
 def _weights(kind: Cell, direction: Direction) -> tuple[Tensor, Tensor, Tensor]:

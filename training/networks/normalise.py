@@ -13,7 +13,8 @@ from training.architecture import Normalisation
 # What keeps a flat row's spread above zero: a share of its own level, and of the global scale.
 _FLAT = 1e-4
 _LEAST = 1e-6
-_UNSPREAD = ("last", "standard")  # every row in the same units
+_UNSPREAD = ("last", "standard", "global")  # every row in the same units
+OWN_UNITS = ("reversible", "running")  # errors, too, count in each row's own units
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ class Normaliser(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         mean, scale = self.mean[: self.targets], self.scale[: self.targets]
         if self.missing and seen is not None:
-            last = _last_observed(values, seen, mean)
+            last = last_observed(values, seen, mean)
         else:
             last = gather_steps(values, lengths[:, None] - 1)
         if self.kind in _UNSPREAD or seen is None:
@@ -169,7 +170,8 @@ class Normaliser(nn.Module):
         return shift, torch.where(observed, spread / scale, 1.0)
 
 
-def _last_observed(values: Tensor, seen: Tensor, otherwise: Tensor) -> Tensor:
+def last_observed(values: Tensor, seen: Tensor, otherwise: Tensor | float) -> Tensor:
+    """Return the last of (batch, time, columns) that was seen, (batch, 1, columns)."""
     ordinal = torch.arange(1, values.shape[1] + 1, device=values.device)[:, None]
     last = torch.where(seen, ordinal, 0).amax(dim=1, keepdim=True)  # (batch, 1, targets)
     found = values.gather(1, (last - 1).clamp(min=0))

@@ -1,5 +1,7 @@
 """LSTM, GRU and RNN: read a row and keep the state at its end; no head."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -69,16 +71,49 @@ class Recurrent(nn.Module):
         With a pool it has attended to all valid states, with the weights (batch, time).
         """
         if torch.compiler.is_exporting():
-            states, last = native.read(self.stack, inputs, lengths)
+            reading = native.read(self.stack, inputs, lengths)
         else:
             reading = self._read(inputs, lengths)
-            states, last = reading.states, reading.last
             self._energy = reading.energy
-        last = self.merge(last)
+        last = self.merge(reading.last)
         if self.pool is None:
             return self.dropout(last), None
-        state, weights = self.pool(self.merge(states), last, lengths)
+        state, weights = self.pool(self.merge(reading.states), last, lengths)
         return self.dropout(state), weights
+
+    @property
+    def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """
+        What a stream carries from step to step, name -> shape without the batch.
+
+        Nothing where the answer needs the whole row: of both directions, or of attention.
+        """
+        if self.pool is not None or self.stack.width != self.stack.hidden:
+            return {}
+        shape = len(self.stack.layers), self.stack.hidden
+        return {"h": shape, "c": shape} if self.stack.kind == "lstm" else {"h": shape}
+
+    def resume(
+        self, inputs: Tensor, lengths: Tensor, state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """
+        Return the state to answer from, (batch, hidden), and what the next step starts from.
+
+        ``state`` is what the steps before have left, each (batch, layers, hidden).
+        """
+        starts = list(
+            zip(*(state[name].transpose(0, 1) for name in self.state_shapes), strict=True)
+        )
+        if torch.compiler.is_exporting():
+            reading = native.read(self.stack, inputs, lengths, starts)
+        else:
+            reading = self.stack(inputs, lengths, starts, ends=True)
+        ends = zip(*reading.ends, strict=True)
+        carried = {
+            name: torch.stack(layers, dim=1)
+            for name, layers in zip(self.state_shapes, ends, strict=True)
+        }
+        return self.dropout(reading.last), carried
 
     def take_energy(self) -> Tensor | None:
         """

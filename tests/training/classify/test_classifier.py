@@ -13,8 +13,9 @@ from service.engine.selfcheck import check
 from tests.labelled import plan
 from training.classify.calibration import softmax
 from training.errors import ParityError
-from training.export import TOLERANCE, check_parity, write_model
+from training.export import write_model
 from training.networks import Scaling, build_classifier
+from training.parity import TOLERANCE, check_parity
 
 MEAN, SCALE = np.array([20, -5], "f4"), np.array([3, 2], "f4")
 
