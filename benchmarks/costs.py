@@ -20,7 +20,7 @@ from rich.table import Table
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from benchmarks.models import FEATURES, STEPS, published
+from benchmarks.models import FEATURES, STEPS, published, recipe
 from models.repository import Repository
 from service.engine.admission import check_rows
 from service.engine.batcher import Batcher, Slots
@@ -82,7 +82,7 @@ def main(kind: str, seconds: float) -> None:
 
 
 async def _measure(kind: str, seconds: float) -> None:
-    root = published(kind).path.parents[1]
+    root = published(recipe(kind)).path.parents[1]
     metrics = Metrics()
     async with Engine(Repository(root), EngineOptions("cpu"), metrics.observer) as engine:
         model = cast(LoadedModel, engine.newest(f"bench-{kind}"))

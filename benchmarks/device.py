@@ -23,7 +23,7 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from benchmarks.models import FEATURES, KINDS, STEPS, publish, untrained
+from benchmarks.models import FEATURES, KINDS, STEPS, publish, recipe, untrained
 from models.contract import LENGTHS, PREDICTIONS, SEQUENCES
 from service.engine.cpus import available_cpus
 from service.engine.jobs import Array, Row
@@ -94,7 +94,7 @@ def _compare(kind: str, device: Device, sizes: Sequence[int], seconds: float) ->
     """Measure every way in a process of its own: idle threads of one would disturb another."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        path = publish(kind, Path(folder)).path
+        path = publish(recipe(kind), Path(folder)).path
         for name in WAYS:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
                 work = alone.submit(_measure, name, kind, path, device, sizes, seconds)
@@ -129,7 +129,7 @@ def _maker(name: str, kind: str, path: Path, device: Device) -> Callable[[Array]
 
 
 def _torch(kind: str, device: Device, *, compiled: bool) -> Callable[[Array], Way]:
-    network = untrained(kind)
+    network = untrained(recipe(kind))
     run: Callable[..., tuple[torch.Tensor, object]] = network
     if compiled:
         run = torch.compile(network)

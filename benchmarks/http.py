@@ -52,7 +52,7 @@ def main(kind: str, seconds: int, connections: str, workers: str, peers: Path | 
     wrk = shutil.which("wrk")
     if wrk is None:
         raise click.ClickException("wrk is needed: apt-get install wrk")
-    path = published(kind).path
+    path = published(recipe(kind)).path
     loads = [int(part) for part in connections.split(",")]
     limits = _limits(path, seconds)
     limit = limits.all_processors

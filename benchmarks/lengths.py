@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.models import FEATURES, published
+from benchmarks.models import FEATURES, published, recipe
 from models.contract import LENGTHS, PREDICTIONS, SEQUENCES
 from service.engine.batcher import Batcher, Slots
 from service.engine.collate import pad
@@ -47,7 +47,7 @@ def main(repeats: int) -> None:
 
 async def _compare(kind: str, lengths: Sequence[int], repeats: int) -> dict[str, list[float]]:
     """Return the seconds of every way, the ways by turns, the first turn not counted."""
-    path, threads = published(kind).path, available_cpus()
+    path, threads = published(recipe(kind)).path, available_cpus()
     runner, rows = OnnxRunner(path, Device("cpu", "a benchmark")), _rows(lengths)
     costs = measure(runner, runner.card, budget=2.0)
     batcher = Batcher(runner, slots=Slots(threads), costs=costs)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.http import CALM, arrow_body, binary_body, json_body, post, windows
 from benchmarks.load import Body
-from benchmarks.models import published
+from benchmarks.models import published, recipe
 from examples.serving import serving
 from service.memory import QUIET
 from service.settings import Settings
@@ -36,7 +36,7 @@ def main(kind: str) -> None:
         ("binary", oip, binary_body),
     ):
         small, body = write(windows(1)), write(windows(count))
-        figures = _kept(published(kind).path.parents[1], path, small, body)
+        figures = _kept(published(recipe(kind)).path.parents[1], path, small, body)
         size = len(body.content) / MIB
         table.add_row(name, f"{size:.1f}", *(f"{figure:.0f}" for figure in figures))
     Console(width=100).print(table)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent / "models"
 KINDS = ("lstm", "gru", "attention")
 STEPS, FEATURES, HORIZON = 96, 8, 24
 LONGEST = 512
+STREAM, LONGEST_STREAM = "bench-stream", 2048
 QUANTILES = (0.1, 0.5, 0.9)
 
 
@@ -40,16 +41,26 @@ def recipe(kind: str) -> Recipe:
     )
 
 
-def untrained(kind: str) -> Forecaster:
-    """Return a kind's network, with the same weights each time."""
+def stream_recipe() -> Recipe:
+    """Return 2 layers of 64 that read one series, keep their state, and answer 24 steps."""
+    made = recipe("gru")
+    network = {"kind": "gru", "hidden": 64, "layers": 2, "stream": True}
+    changes = {"name": STREAM, "max_length": LONGEST_STREAM, "network": network}
+    data = made.data.model_dump() | {"features": ()}
+    return Recipe.model_validate(made.model_dump() | changes | {"data": data})
+
+
+def untrained(made: Recipe) -> Forecaster:
+    """Return a recipe's network, with the same weights each time."""
     torch.manual_seed(0)
-    scaling = Scaling(np.zeros(FEATURES, np.float32), np.ones(FEATURES, np.float32))
-    return build(recipe(kind), scaling).eval()
+    columns = len(made.data.columns)
+    scaling = Scaling(np.zeros(columns, np.float32), np.ones(columns, np.float32))
+    return build(made, scaling).eval()
 
 
-def publish(kind: str, root: Path = ROOT) -> Entry:
-    """Export one untrained network into a repository as its next version."""
-    made, network = recipe(kind), untrained(kind)
+def publish(made: Recipe, root: Path = ROOT) -> Entry:
+    """Export a recipe's network, untrained, into a repository as its next version."""
+    network = untrained(made)
     card = ModelCard(
         name=made.name,
         description="Untrained: for measuring speed.",
@@ -67,17 +78,17 @@ def publish(kind: str, root: Path = ROOT) -> Entry:
     return Repository(root).publish(made.name, write)
 
 
-def published(kind: str, root: Path = ROOT) -> Entry:
+def published(made: Recipe, root: Path = ROOT) -> Entry:
     """Return the newest version of a benchmark's model, exported now if there is none."""
-    versions = Repository(root).versions(f"bench-{kind}")
-    return versions[-1] if versions else publish(kind, root)
+    versions = Repository(root).versions(made.name)
+    return versions[-1] if versions else publish(made, root)
 
 
 @click.command()
 def main() -> None:
     """Publish the models of the benchmarks that are not there yet."""
-    for kind in KINDS:
-        entry = published(kind)
+    for made in (*map(recipe, KINDS), stream_recipe()):
+        entry = published(made)
         click.echo(f"{entry.name} version {entry.version}: {entry.path}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.models import published
+from benchmarks.models import published, recipe
 from benchmarks.simulation.prices import MEASURED
 from benchmarks.simulation.traffic import LONGEST
 from service.engine.runner import Device, OnnxRunner
@@ -22,7 +22,7 @@ def main(seconds: float, file: Path) -> None:
     Up to the longest sequence of the traffic, which is longer than the model's card allows; an
     LSTM does not care.
     """
-    entry = published("lstm")
+    entry = published(recipe("lstm"))
     runner = OnnxRunner(entry.path, Device("cpu", "a benchmark"))
     grid = measure(runner, runner.card.model_copy(update={"max_length": LONGEST}), seconds)
     rows = [[float(f"{seconds:.4g}") for seconds in row] for row in grid.seconds_at]
