@@ -15,7 +15,7 @@ from service.sessions.store import Change, Limits, Outcome, Usage
 from service.sessions.transactions import Transactions
 
 ROOM = 128 << 20  # bytes that may wait for a transaction
-EVERY = 8 << 20  # bytes written between two checkpoints; about three times as much in pages
+EVERY = 4 << 20  # bytes written between two checkpoints; about three times as much in pages
 WEIGHT = 1024  # bytes of a waiting change or id, beside its blobs
 
 
