@@ -14,7 +14,7 @@ APPLICATION = 0x53515356  # "SQSV", so that no other program's database is taken
 VERSION = 1
 SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
 PAGE = 8192  # a row of 2 to 8 KiB in one or two of them
-CHECKPOINT = 4096  # pages; rows that change again before it are written to their place once
+LOG = 16384  # pages in the log at which SQLite itself moves them to their place
 CACHE = 16 << 20  # bytes, of each connection
 
 # The blobs come last: what stands before them is read without them.
@@ -46,7 +46,7 @@ def prepare(path: Path, timeout: float) -> None:
     except (OSError, sqlite3.Error) as error:
         raise UnusableStore(f"Cannot open {path}: {error}.") from error
     try:
-        connection.execute("BEGIN")  # all that is looked at is of one moment
+        connection.execute("BEGIN")  # for one view of a file that another process may be filling
         new = _is_new(connection, path)
         connection.execute("COMMIT")
         if new:
@@ -63,8 +63,8 @@ def connect(path: Path, durability: Durability, timeout: float) -> sqlite3.Conne
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
     for name, value in (
         ("synchronous", SYNCHRONOUS[durability]),
-        ("wal_autocheckpoint", CHECKPOINT),
-        ("journal_size_limit", 4 * CHECKPOINT * PAGE),
+        ("wal_autocheckpoint", LOG),
+        ("journal_size_limit", LOG * PAGE),
         ("cache_size", -CACHE // 1024),
     ):
         connection.execute(f"PRAGMA {name} = {value}")
@@ -85,7 +85,7 @@ def _fill(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
-    """Turn write-ahead logging on; another process that does so too is not waited for by SQLite."""
+    """Turn write-ahead logging on; SQLite does not wait for another who does so, too."""
     latest = time.monotonic() + timeout
     while True:
         try:
@@ -99,7 +99,7 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
 
 
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file is empty; raise UnusableStore if it is not ours to read."""
+    """Return, within a transaction, whether the file is empty; raise UnusableStore if not ours."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()

@@ -69,10 +69,7 @@ local function keep(key, there, id, tenant, step, size, expires, record)
     if crowded('', sessions, bytes, most_sessions, most_bytes) then return -4 end
     redis.call('HSET', key, 'step', step, 'tenant', tenant, 'size', size,
         'expires', expires, 'record', record)
-    if there[5] then
-        redis.call('HDEL', key, 'forget')
-        redis.call('PERSIST', key)
-    end
+    if sessions == 1 then redis.call('PERSIST', key) end
     redis.call('ZADD', KEYS[2], expires, id)
     for _, suffix in ipairs({'', own}) do
         add('sessions' .. suffix, sessions)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from service.sessions.checkpoints import Checkpoints
 from service.sessions.errors import StoreUnavailable
 from service.sessions.records import Found
 from service.sessions.rows import Rows
@@ -14,6 +15,7 @@ from service.sessions.store import Change, Limits, Outcome, Usage
 from service.sessions.transactions import Transactions
 
 ROOM = 128 << 20  # bytes that may wait for a transaction
+EVERY = 4 << 20  # bytes written between two checkpoints; about three times as much in pages
 WEIGHT = 1024  # bytes of a waiting change or id, beside its blobs
 
 
@@ -45,8 +47,15 @@ class SqliteStore:
         prepare(file, timeout)
         self._rows = Rows(limits, self.KEPT, clock)
         opened = partial(connect, file, durability, timeout)
-        self._writer = Transactions(opened, "BEGIN IMMEDIATE", timeout=timeout, room=ROOM)
+        self._checkpoints = Checkpoints(opened, EVERY)
         self._reader = Transactions(opened, "BEGIN", timeout=timeout, room=ROOM)
+        self._writer = Transactions(
+            opened,
+            "BEGIN IMMEDIATE",
+            timeout=timeout,
+            room=ROOM,
+            committed=self._checkpoints.written,
+        )
 
     async def read(self, ids: Sequence[str]) -> list[Found]:
         return await self._reader.run(self._rows.read, ids, WEIGHT * len(ids))
@@ -78,3 +87,4 @@ class SqliteStore:
 
     async def close(self) -> None:
         await asyncio.gather(self._writer.close(), self._reader.close())
+        await asyncio.to_thread(self._checkpoints.close)

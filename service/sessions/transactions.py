@@ -32,15 +32,23 @@ class Transactions:
     and only then answers them: however many there are, they share one commit.  Neighbours that ask
     for the same work are given to it together.  A transaction that the database refuses is rolled
     back, all its callers are told StoreUnavailable, and the next one has a new connection.
+    ``committed`` hears after each what its calls weighed.
     """
 
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], begin: str, *, timeout: float, room: int
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        begin: str,
+        *,
+        timeout: float,
+        room: int,
+        committed: Callable[[sqlite3.Connection, int], None] | None = None,
     ) -> None:
         self._connect = connect
         self._begin = begin
         self._timeout = timeout
         self._room = room
+        self._committed = committed
         self._connection: sqlite3.Connection | None = None
         self._changed = threading.Condition()
         self._waiting: deque[_Call] = deque()
@@ -91,6 +99,7 @@ class Transactions:
             wanted = [call for call in calls if not call.answer.cancelled()]
             if wanted:
                 _tell(wanted, self._outcomes(wanted))
+                self._account(sum(call.weight for call in wanted))
         self._hang_up()
 
     def _take(self) -> list[_Call]:
@@ -129,6 +138,13 @@ class Transactions:
                 connection.execute("ROLLBACK")
             raise
         return answers
+
+    def _account(self, weight: int) -> None:
+        if self._connection is not None and self._committed is not None:
+            try:
+                self._committed(self._connection, weight)
+            except sqlite3.Error:
+                self._hang_up()
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -59,7 +59,7 @@ async def test_a_server_that_was_killed_has_all_it_acknowledged(server, store):
 
 
 async def test_a_server_that_hangs_is_unavailable_and_then_answers_each_its_own(server, clock):
-    store = RedisStore(server.url, timeout=0.2, clock=clock)
+    store = RedisStore(server.url, timeout=1.0, clock=clock)
     await store.write([creation("a"), creation("b")])
     server.signal(signal.SIGSTOP)
     calls = [store.read(["a"]), store.write([following(record())]), store.read(["b"])]

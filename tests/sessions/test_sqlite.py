@@ -7,12 +7,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections import Counter
 
 import pytest
 
 from service.sessions.errors import StoreUnavailable, UnusableStore
-from service.sessions.schema import connect
+from service.sessions.schema import connect, prepare
 from service.sessions.sqlite import SqliteStore
 from service.sessions.store import Stored, Usage
 from tests.doubles import PATIENCE, within
@@ -27,7 +28,7 @@ def path(tmp_path):
 
 @pytest.fixture
 async def store(path):
-    store = SqliteStore(path, timeout=0.3, clock=Clock())
+    store = SqliteStore(path, timeout=1.0, clock=Clock())
     yield store
     await store.close()
 
@@ -43,10 +44,10 @@ def file_limit(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def run(name, path, *arguments, **options) -> subprocess.Popen:
+def run(name, path, argument) -> subprocess.Popen:
     """Start one of the writers in a process of its own."""
-    command = [sys.executable, "-m", writers.__name__, name, str(path), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    command = [sys.executable, "-m", writers.__name__, name, str(path), str(argument)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 async def test_a_file_that_another_holds_is_unavailable_and_then_well_again(store, path):
@@ -161,18 +162,16 @@ async def test_of_two_processes_that_race_one_takes_each_step(path, store):
     assert (await store.read(["a"]))[0].step == 200
 
 
-async def test_processes_may_open_a_new_file_at_the_same_time(path):
-    processes = [run("create", path, n, stdin=subprocess.PIPE) for n in range(4)]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.close()
-    for process in processes:
-        assert await asyncio.to_thread(process.wait, PATIENCE) == 0
-        process.stdout.close()
-    store = SqliteStore(path, clock=Clock())
-    assert await store.usage() == Usage(4, 20)
-    await store.close()
+async def test_many_may_open_a_new_file_at_the_same_moment(tmp_path):
+    together = threading.Barrier(6)
+
+    def open_one(path) -> None:
+        together.wait(PATIENCE)
+        prepare(path, PATIENCE)
+
+    for turn in range(30):
+        path = tmp_path / f"{turn}" / "sessions.db"
+        await asyncio.gather(*(asyncio.to_thread(open_one, path) for _ in range(6)))
 
 
 async def test_power_waits_for_the_disk_at_every_commit(path):

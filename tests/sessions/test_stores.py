@@ -161,11 +161,14 @@ async def test_the_whole_store_has_limits(opened):
     assert await store.write([following(record(tenant="a"), answer=b"12")]) == [Stored()]
 
 
-async def test_over_a_limit_that_was_lowered_sessions_go_on_but_do_not_grow(opened):
+@pytest.mark.parametrize("tenant", [True, False])
+async def test_over_a_limit_that_was_lowered_sessions_go_on_but_do_not_grow(opened, tenant):
     await opened().write([creation("a"), creation("b")])
-    store = opened(limits=Limits(bytes=1, tenant_sessions=1))
-    assert await store.write([following(record("a"), state=b"sixsix")]) == [Full(tenant=False)]
-    assert await store.write([following(record("a"), state=b"four")]) == [Stored()]
+    limits = {"tenant_bytes": 1, "tenant_sessions": 1} if tenant else {"bytes": 1, "sessions": 1}
+    store = opened(limits=Limits(**limits))
+    assert await store.write([following(record("a"), state=b"sixsix")]) == [Full(tenant=tenant)]
+    assert await store.write([following(record("a"), state=b"kept!")]) == [Stored()]
+    assert await store.write([following(record("b"), state=b"less")]) == [Stored()]
 
 
 async def test_no_ids_and_no_changes_are_nothing(store):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from service.sessions.sqlite import SqliteStore
 from service.sessions.store import Change, Stored
-from tests.sessions.kept import Clock, creation, record
+from tests.sessions.kept import Clock, record
 
 STREAMS = 20
 
@@ -52,14 +52,5 @@ async def race(path: str, last: str) -> None:
     await store.close()
 
 
-async def create(path: str, id_: str) -> None:
-    """Open the store, once standard input ends, and keep a session in it."""
-    tell("ready")
-    sys.stdin.read()
-    store = SqliteStore(path, clock=Clock())
-    assert await store.write([creation(id_)]) == [Stored()]
-    await store.close()
-
-
 if __name__ == "__main__":
-    asyncio.run({"step": step, "race": race, "create": create}[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run({"step": step, "race": race}[sys.argv[1]](*sys.argv[2:]))
