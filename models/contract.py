@@ -6,9 +6,11 @@ pydantic and numpy, nothing else: no torch, no onnx, no onnxruntime.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
@@ -82,6 +84,11 @@ class StateSpec(Document):
 
     kind: StateKind = StateKind.WINDOW
     tensors: Mapping[str, tuple[int, ...]] = Field(default_factory=dict)
+
+    @cached_property
+    def size(self) -> int:
+        """How many numbers the tensors of one row hold."""
+        return sum(math.prod(shape) for shape in self.tensors.values())
 
 
 def _frequency(text: str) -> str:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from models.contract import FUTURE, LENGTHS, SEQUENCES, STATE, ModelCard
 from service.engine.buckets import Bucket, bucket_of
 from service.engine.buffers import Pool
-from service.engine.collate import fill, fill_state
+from service.engine.collate import fill
 from service.engine.jobs import Array, Row
+from service.engine.state import StateLayout
 
 CAPACITY = 64 * 2**20  # bytes of buffers kept between runs, a model
 
@@ -41,6 +42,7 @@ class Inputs:
 
     tensors: dict[str, HostTensor]
     states: dict[str, Array]  # those of them that are a state, by the name in the card
+    layout: StateLayout
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +61,8 @@ class Inputs:
             for place, row in zip(future, rows, strict=False):
                 place[...] = row.future
             future[len(rows) :] = 0
-        fill_state(rows, self.states)
+        if self.states:
+            self.layout.fill(rows, self.states)
 
 
 class BoundSession:
@@ -74,6 +77,7 @@ class BoundSession:
     ) -> None:
         self._session = session
         self._card = card
+        self._layout = StateLayout(card.state.tensors)
         self._pageable = pageable
         self._pinned = pinned
         self.pool = Pool(self._inputs, CAPACITY)
@@ -115,4 +119,4 @@ class BoundSession:
             shapes[STATE + name] = self._pinned, (bucket.size, *each), np.float32
         tensors = {name: make(shape, dtype) for name, (make, shape, dtype) in shapes.items()}
         states = {name: tensors[STATE + name].array for name in card.state.tensors}
-        return Inputs(tensors, states)
+        return Inputs(tensors, states, self._layout)

@@ -1,11 +1,11 @@
-"""Different lengths into one rectangle, and states into one tensor; knows nothing of models."""
+"""Different lengths into one rectangle; knows nothing of models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.jobs import Array, Row
+from service.engine.jobs import Array
 
 
 def pad(sequences: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
@@ -38,18 +38,3 @@ def fill(sequences: Sequence[Array], padded: Array, lengths: NDArray[np.int64]) 
     padded[count:] = 0
     lengths[:count] = [len(sequence) for sequence in sequences]
     lengths[count:] = 1
-
-
-def stack_state(rows: Sequence[Row], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
-    """Return name -> (batch, *shape): each row's state, zeros for those that begin."""
-    states = {name: np.zeros((len(rows), *shape), np.float32) for name, shape in shapes.items()}
-    fill_state(rows, states)
-    return states
-
-
-def fill_state(rows: Sequence[Row], states: Mapping[str, Array]) -> None:
-    """Write what ``stack_state`` returns into tensors that are large enough, zeros behind it."""
-    for name, state in states.items():
-        for place, row in zip(state, rows, strict=False):
-            place[...] = 0 if row.state is None else row.state[name]
-        state[len(rows) :] = 0

@@ -1,7 +1,7 @@
 """A job: one sequence waiting for its answer; and the ticket its request waits on."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Row:
     sequence: Array  # (time, features); NaN is a missing value
     future: Array | None = None  # (horizon, known)
     explain: bool = False  # whether the attention weights are wanted
-    state: Mapping[str, Array] | None = None  # what the steps before left; None: there are none
+    state: Array | None = None  # (size,): what the steps before left; None: there are none
     carry: bool = False  # whether the state after the sequence is wanted
 
 
@@ -33,7 +33,7 @@ class Answer:
     mean: Array  # (horizon, targets); of a classifier empty
     attention: Array | None = None  # (time,)
     finite: bool = True  # whether no prediction is infinite or not a number
-    state: Mapping[str, Array] | None = None  # after the last step, of a row that carries
+    state: Array | None = None  # (size,): after the last step, of a row that carries
 
 
 class Timing(NamedTuple):

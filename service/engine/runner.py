@@ -3,7 +3,7 @@
 import ctypes
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,9 +25,10 @@ from models.contract import (
 )
 from models.quantiles import mean_weights
 from service.engine.binding import Allocate, BoundSession, HostTensor
-from service.engine.collate import pad, stack_state
+from service.engine.collate import pad
 from service.engine.errors import ModelRejected
 from service.engine.jobs import Answer, Array, Row
+from service.engine.state import StateLayout
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the library is loaded
 import onnxruntime as ort
@@ -107,6 +108,7 @@ class OnnxRunner:
         except ContractError as exc:
             raise ModelRejected(str(exc)) from exc
         _check_graph(self._session, self.card)
+        self.state = StateLayout(self.card.state.tensors)
         self._mean_weights: list[float] = mean_weights(self.card.quantiles).tolist()
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("only_execute_path_to_fetches", "1")
@@ -143,8 +145,7 @@ class OnnxRunner:
             for answer, row, weights in zip(answers, rows, outputs[1], strict=True):
                 answer.attention = weights[: len(row.sequence)] if row.explain else None
         if len(fetches) > 1 + explain:
-            states = zip(self.card.state.tensors, outputs[1 + explain :], strict=True)
-            _carry(answers, rows, dict(states))
+            _carry(answers, rows, self.state.join(outputs[1 + explain :]))
         return answers
 
     def _run_plain(self, fetches: Sequence[str], rows: Sequence[Row]) -> list[Array]:
@@ -152,19 +153,19 @@ class OnnxRunner:
         feeds = {SEQUENCES: sequences, LENGTHS: lengths}
         if self.card.known:
             feeds[FUTURE] = np.stack([cast(Array, row.future) for row in rows])
-        for name, state in stack_state(rows, self.card.state.tensors).items():
-            feeds[STATE + name] = state
+        if self.state.size:
+            for name, state in self.state.gather(rows).items():
+                feeds[STATE + name] = state
         return cast(list[Array], self._session.run(fetches, feeds, self._options))
 
 
-def _carry(answers: Sequence[Answer], rows: Sequence[Row], states: Mapping[str, Array]) -> None:
-    """Give each row that carries its own copy of the state (batch, ...), so the batch can go."""
-    for index, (answer, row) in enumerate(zip(answers, rows, strict=True)):
+def _carry(answers: Sequence[Answer], rows: Sequence[Row], states: Array) -> None:
+    """Give each row that carries its state of (batch, size)."""
+    finite = np.isfinite(states).all(axis=1).tolist()
+    for answer, row, state, sound in zip(answers, rows, states, finite, strict=True):
         if row.carry:
-            answer.state = {name: state[index].copy() for name, state in states.items()}
-            answer.finite = answer.finite and all(
-                np.isfinite(state).all() for state in answer.state.values()
-            )
+            answer.state = state
+            answer.finite = answer.finite and sound
 
 
 def _means(by_level: Array, weights: Sequence[float]) -> Array:

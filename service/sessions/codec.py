@@ -1,103 +1,109 @@
 """
 A stream as bytes, and back: what a store keeps.
 
-The format's version, the length of a JSON document, the document, and the numbers behind it:
-float32 and float64, little endian, in the order that the document lists.
+A head, a JSON document if there is a start or something static, and the numbers behind it, little
+endian: the scores as float64, then float32, in the order of ``Stream``; how many, the head and the
+model's card say.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import orjson
 
-from service.sessions.score import Expected
+from models.contract import ModelCard
+from service.engine.jobs import Array
+from service.sessions.score import Sums
 from service.sessions.stream import Stream
 
 VERSION = 1
-_HEAD = struct.Struct("<BI")
-_EXPECTED = "mean", "low", "high", "naive"
-_STATE = "state."
+# Version, whether there is a state and something expected, rows of the window and of the past,
+# bytes of the document, inputs read.
+_HEAD = struct.Struct("<BBBIIIQ")
+_SINGLE, _DOUBLE = np.dtype("<f4"), np.dtype("<f8")
 
 
 class NotAStream(ValueError):
-    """Bytes that no stream was written to, or by a version that is not known here."""
+    """Bytes that no stream of the model was written to, or by a version that is not known here."""
 
 
 def encode(stream: Stream) -> bytes:
     """Return the stream as bytes; the same stream gives the same bytes."""
-    arrays = dict(_arrays(stream))
-    document = {
-        "count": stream.count,
-        "start": stream.start,
-        "static": stream.static,
-        "shapes": {name: array.shape for name, array in arrays.items()},
-    }
-    head = orjson.dumps(document)
-    numbers = [_little(name, array).tobytes() for name, array in arrays.items()]
-    return b"".join([_HEAD.pack(VERSION, len(head)), head, *numbers])
+    document = b""
+    if stream.start is not None or stream.static is not None:
+        document = orjson.dumps({"start": stream.start, "static": stream.static})
+    state, expected = stream.state, stream.expected
+    parts = [
+        _HEAD.pack(
+            VERSION,
+            state is not None,
+            expected is not None,
+            len(stream.window),
+            len(stream.past),
+            len(document),
+            stream.count,
+        ),
+        document,
+        stream.score.astype(_DOUBLE, copy=False).tobytes(),
+        stream.window.astype(_SINGLE, copy=False).tobytes(),
+        stream.past.astype(_SINGLE, copy=False).tobytes(),
+    ]
+    if state is not None:
+        parts.append(state.astype(_SINGLE, copy=False).tobytes())
+    if expected is not None:
+        parts.append(expected.astype(_SINGLE, copy=False).tobytes())
+    return b"".join(parts)
 
 
-def decode(data: bytes) -> Stream:
-    """Return the stream that was written; raise NotAStream."""
+def decode(data: bytes, card: ModelCard) -> Stream:
+    """Return the stream of a model that was written; raise NotAStream."""
     try:
-        version, length = _HEAD.unpack_from(data)
+        version, has_state, has_expected, window, past, length, count = _HEAD.unpack_from(data)
         if version != VERSION:
             raise NotAStream(f"A stream of version {version} cannot be read, {VERSION} can.")
-        document = orjson.loads(memoryview(data)[_HEAD.size : _HEAD.size + length])
-        arrays = _read(document["shapes"], data, _HEAD.size + length)
-        expected = [arrays[name] for name in _EXPECTED] if "mean" in arrays else None
+        document = orjson.loads(data[_HEAD.size : _HEAD.size + length]) if length else _NO_DOCUMENT
         start = document["start"]
-        return Stream(
-            arrays["window"],
-            arrays["past"],
-            arrays["score"],
-            document["count"],
+        targets, features, size = len(card.targets), len(card.features), card.state.size
+        begin = _HEAD.size + length
+        score: Sums = np.frombuffer(data, _DOUBLE, 4 * targets, begin).reshape(4, targets)
+        numbers = _Numbers(np.frombuffer(data, _SINGLE, offset=begin + score.nbytes))
+        stream = Stream(
+            numbers.take(window, features),
+            numbers.take(past, targets),
+            score,
+            count,
             None if start is None else datetime.fromisoformat(start),
             document["static"],
-            {
-                name.removeprefix(_STATE): array
-                for name, array in arrays.items()
-                if name.startswith(_STATE)
-            },
-            None if expected is None else Expected(*expected),
+            numbers.take(1, size)[0] if has_state else None,
+            numbers.take(4, targets) if has_expected else None,
         )
     except (struct.error, ValueError, KeyError, TypeError) as exc:
         if isinstance(exc, NotAStream):
             raise
         raise NotAStream(f"The bytes of a stream are broken: {exc}") from exc
+    if numbers.left:
+        raise NotAStream(f"There are {numbers.left} numbers behind the end of a stream.")
+    return stream
 
 
-def _arrays(stream: Stream) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    yield "window", stream.window
-    yield "past", stream.past
-    yield "score", stream.score
-    if stream.expected is not None:
-        for name in _EXPECTED:
-            yield name, getattr(stream.expected, name)
-    for name, tensor in stream.tensors.items():
-        yield _STATE + name, tensor
+class _Numbers:
+    """Numbers that are taken one part after the other."""
+
+    def __init__(self, numbers: Array) -> None:
+        self._numbers = numbers
+        self._place = 0
+
+    @property
+    def left(self) -> int:
+        """How many were not taken."""
+        return len(self._numbers) - self._place
+
+    def take(self, rows: int, columns: int) -> Array:
+        """Return the next ones as (rows, columns); raise ValueError if there are too few."""
+        begin, self._place = self._place, self._place + rows * columns
+        return self._numbers[begin : self._place].reshape(rows, columns)
 
 
-def _kind(name: str) -> str:
-    return "<f8" if name == "score" else "<f4"
-
-
-def _little(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.ascontiguousarray(array, _kind(name))
-
-
-def _read(
-    shapes: Mapping[str, list[int]], data: bytes, offset: int
-) -> dict[str, np.ndarray[Any, Any]]:
-    arrays = {}
-    for name, shape in shapes.items():
-        count = int(np.prod(shape, dtype=np.int64))
-        array = np.frombuffer(data, _kind(name), count, offset).reshape(shape)
-        arrays[name] = array
-        offset += array.nbytes
-    if offset != len(data):
-        raise NotAStream("The bytes of a stream are longer than they say.")
-    return arrays
+_NO_DOCUMENT: dict[str, Any] = {"start": None, "static": None}

@@ -29,6 +29,13 @@ class Opened(NamedTuple):
     answer: Answer | None = None
 
 
+class Looked(NamedTuple):
+    """A session as it is stored, and the very file that it was opened with."""
+
+    session: Session
+    model: LoadedModel
+
+
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
     """How long sessions are kept, and what signs the states that leave."""
@@ -71,13 +78,15 @@ class Sessions:
 
         Raises SessionsFull, StoreUnavailable, and all that ``Engine.predict`` does.
         """
-        if history is None:
-            return Opened(await self._create(model, tenant, stream))
-        advance = Advance(stream, history)
-        await take(model, [advance])
-        if advance.error is not None:
-            raise advance.error
-        return Opened(await self._create(model, tenant, advance.stream), advance.answer)
+        answer = None
+        if history is not None:
+            advance = Advance(stream, history)
+            await take(model, [advance])
+            if advance.error is not None:
+                raise advance.error
+            stream, answer = advance.stream, advance.answer
+        record = await self._create(model, tenant, encode(stream), 0)
+        return Opened(Session(record, stream), answer)
 
     async def step(
         self, tenant: str, steps: Sequence[Step], model: str | None = None
@@ -85,42 +94,44 @@ class Sessions:
         """Take steps of any sessions, or of one model's alone; see ``Stepper.take``."""
         return await self._stepper.take(tenant, steps, model)
 
-    async def look(self, tenant: str, session: str) -> Session:
-        """Return a session; raise SessionNotFound, SessionGone or StoreUnavailable."""
-        (found,) = await self.store.read([session])
-        record = own(tenant, session, found)
-        return Session(record, decode(record.state))
+    async def look(self, tenant: str, session: str) -> Looked:
+        """
+        Return a session and its model.
+
+        Raises SessionNotFound, SessionGone, ModelChanged or StoreUnavailable.
+        """
+        return await self._opened(await self._record(tenant, session))
 
     async def close(self, tenant: str, session: str) -> None:
-        """End a session; raise as ``look`` does."""
-        await self.look(tenant, session)
+        """End a session; raise SessionNotFound, SessionGone or StoreUnavailable."""
+        await self._record(tenant, session)
         await self.store.close_sessions([session])
 
-    async def fork(self, tenant: str, session: str) -> Session:
+    async def fork(self, tenant: str, session: str) -> Looked:
         """Return a new session that goes on from where this one stands; raise as ``look``."""
-        found = await self.look(tenant, session)
-        model = await pinned(self._engine, found.record)
-        return await self._create(model, tenant, found.stream, found.record.step)
+        record = await self._record(tenant, session)
+        model = await pinned(self._engine, record)
+        return await self._opened(await self._create(model, tenant, record.state, record.step))
 
     async def export(self, tenant: str, session: str) -> str:
-        """Return the state of a session as a token; raise as ``look``."""
-        found = await self.look(tenant, session)
-        return seal(found.record, await self._secret())
+        """Return the state of a session as a token; raise as ``close``."""
+        return seal(await self._record(tenant, session), await self._secret())
 
     async def adopt(self, model: LoadedModel, tenant: str, token: str) -> Session:
         """Return a new session that goes on from a token; raise NotASession and as ``open``."""
         exported = unseal(token, await self._secret())
         _check_origin(exported, model)
-        return await self._create(model, tenant, decode(exported.state), exported.step)
+        record = await self._create(model, tenant, exported.state, exported.step)
+        return Session(record, decode(record.state, model.card))
 
-    async def restore(self, tenant: str, session: str, token: str) -> Session:
+    async def restore(self, tenant: str, session: str, token: str) -> Looked:
         """Put a session where a token says it stood; raise NotASession and as ``look``."""
         exported = unseal(token, await self._secret())
-        found = await self.look(tenant, session)
-        _check_origin(exported, await self.model_of(found))
+        record = await self._record(tenant, session)
+        _check_origin(exported, await pinned(self._engine, record))
         now = self._clock()
-        record = replace(
-            found.record,
+        restored = replace(
+            record,
             step=exported.step,
             state=exported.state,
             request=b"",
@@ -128,23 +139,25 @@ class Sessions:
             touched=now,
             expires=now + self._idle,
         )
-        (outcome,) = await self.store.write([Change(record, after=found.record.step)])
+        (outcome,) = await self.store.write([Change(restored, after=record.step)])
         if isinstance(outcome, Conflict):
             raise StepRunning(session)
         _raise_refusal(outcome, session)
-        return Session(record, decode(record.state))
-
-    async def model_of(self, session: Session) -> LoadedModel:
-        """Return the very file a session was opened with; raise ModelChanged."""
-        return await pinned(self._engine, session.record)
+        return await self._opened(restored)
 
     async def expire(self) -> int:
         """Let go of what has been idle too long, a few at a time; return how many."""
         return await self.store.expire(self._clock(), _AT_ONCE)
 
-    async def _create(
-        self, model: LoadedModel, tenant: str, stream: Stream, step: int = 0
-    ) -> Session:
+    async def _record(self, tenant: str, session: str) -> Record:
+        (found,) = await self.store.read([session])
+        return own(tenant, session, found)
+
+    async def _opened(self, record: Record) -> Looked:
+        model = await pinned(self._engine, record)
+        return Looked(Session(record, decode(record.state, model.card)), model)
+
+    async def _create(self, model: LoadedModel, tenant: str, state: bytes, step: int) -> Record:
         now = self._clock()
         record = Record(
             id=secrets.token_urlsafe(18),
@@ -153,7 +166,7 @@ class Sessions:
             version=model.entry.version,
             model_hash=model.sha256,
             step=step,
-            state=encode(stream),
+            state=state,
             request=b"",
             answer=b"",
             created=now,
@@ -162,7 +175,7 @@ class Sessions:
         )
         (outcome,) = await self.store.write([Change(record, after=None)])
         _raise_refusal(outcome, record.id)
-        return Session(record, stream)
+        return record
 
     async def _secret(self) -> bytes:
         return self.options.key or await self.store.secret()

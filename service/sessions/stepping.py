@@ -141,7 +141,7 @@ class Stepper:
         if replay := _again(step, record):
             return replay
         model = await pinned(self._engine, record)
-        stream = decode(record.state)
+        stream = decode(record.state, model.card)
         advance = Advance(stream, step.read(model.card, stream))
         return _Work(step, record, model, advance, stream.score)
 

@@ -1,15 +1,17 @@
 """One step, or the history of a session that opens, on its way through the engine; no store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from models.contract import StateKind
-from service.engine.admission import check_rows
+import numpy as np
+
+from models.contract import ModelCard, StateKind
+from service.engine.admission import check_future, check_steps
 from service.engine.core import LoadedModel
 from service.engine.errors import EngineError, NonFinitePrediction
-from service.engine.jobs import Answer, Array, Timing
-from service.sessions.stream import Stream, advance, answerable, ask, chunks
+from service.engine.jobs import Answer, Array
+from service.sessions.stream import Read, Stream, advance, answerable, ask, chunks
 
 
 class Inputs(NamedTuple):
@@ -30,45 +32,60 @@ class Advance:
     error: EngineError | None = None
 
 
-async def take(model: LoadedModel, advances: Sequence[Advance]) -> Timing:
+async def take(model: LoadedModel, advances: Sequence[Advance]) -> None:
     """
     Let every stream read its inputs, in the same batches as all that others ask.
 
     What fails one stream, its values or its answer, is its ``error`` and leaves the others
     alone.  Raises Overloaded, InferenceFailed or EngineStopped, which fail all.
     """
-    timing = Timing()
-    waiting = [(each, chunks(model.card, each.inputs.values)) for each in advances]
+    _check(advances, model.card)
+    waiting = [
+        (each, chunks(model.card, each.inputs.values)) for each in advances if not each.error
+    ]
     while waiting:
-        ran = await _run(model, [(each, parts[0], len(parts) == 1) for each, parts in waiting])
-        timing = Timing(timing.queue + ran.queue, timing.compute + ran.compute)
+        await _run(model, [(each, parts[0], len(parts) == 1) for each, parts in waiting])
         waiting = [(each, parts[1:]) for each, parts in waiting if parts[1:] and not each.error]
-    return timing
 
 
-async def _run(model: LoadedModel, parts: Sequence[tuple[Advance, Array, bool]]) -> Timing:
-    """Let each stream read one part of its inputs; of the last one the answer is kept."""
-    card, asked, rows = model.card, [], []
-    for each, values, last in parts:
-        window = card.state.kind is StateKind.WINDOW
-        if window and not answerable(each.stream, values, card):
-            each.stream = advance(each.stream, values, None, card)
-            continue
-        row = ask(each.stream, values, each.inputs.future, card, explain=each.inputs.explain)
+def _check(advances: Sequence[Advance], card: ModelCard) -> None:
+    """Find what does not fit the model; values that are all there are looked at together."""
+    if (
+        not card.known
+        and all(
+            each.inputs.future is None and each.inputs.values.shape[1:] == (len(card.features),)
+            for each in advances
+        )
+        and np.isfinite(np.concatenate([each.inputs.values for each in advances])).all()
+    ):
+        return
+    for each in advances:
         try:
-            check_rows([row], card)
+            check_steps(each.inputs.values, card, "values", card.features)
+            check_future(each.inputs.future, card, "future", card.known)
         except EngineError as exc:
             each.error = exc
-            continue
-        asked.append((each, values, last))
-        rows.append(row)
-    answers, timing = await model.batcher.predict(rows)
-    for (each, values, last), answer in zip(asked, answers, strict=True):
-        if not answer.finite:
+
+
+async def _run(model: LoadedModel, parts: Sequence[tuple[Advance, Array, bool]]) -> None:
+    """Let each stream read one part of its inputs; of the last one the answer is kept."""
+    card = model.card
+    recurrent = card.state.kind is StateKind.RECURRENT
+    reads: list[tuple[Advance, Read]] = []
+    asked, rows = [], []
+    for each, values, last in parts:
+        told = answerable(each.stream, values, card)
+        if recurrent or told:
+            asked.append((each, values, last and told))
+            future, explain = each.inputs.future, each.inputs.explain
+            rows.append(ask(each.stream, values, future, card, explain=explain))
+        else:
+            reads.append((each, Read(each.stream, values, None, told=False)))
+    answers, _ = await model.batcher.predict(rows)
+    for (each, values, told), answer in zip(asked, answers, strict=True):
+        if answer.finite:
+            reads.append((each, Read(each.stream, values, answer, told)))
+        else:
             each.error = NonFinitePrediction(0)
-            continue
-        told = last and answerable(each.stream, values, card)
-        stream = advance(each.stream, values, answer, card)
-        each.stream = stream if told else replace(stream, expected=None)
-        each.answer = answer if told else None
-    return timing
+    for (each, read), stream in zip(reads, advance([r for _, r in reads], card), strict=True):
+        each.stream, each.answer = stream, read.answer if read.told else None

@@ -1,8 +1,9 @@
-"""A stream between two steps, and how a step changes it: pure, no store, no clock, no tasks."""
+"""A stream between two steps, and how steps change it: pure, no store, no clock, no tasks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,24 +14,33 @@ from service.engine.jobs import Answer, Array, Row
 from service.sessions.score import Expected, Sums, nothing, scored
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Stream:
     """
-    What a session keeps between two steps: all that its next answer depends on.
+    What a session keeps between two steps: all that its next answer depends on; never changed.
 
     ``window`` holds the last inputs, (steps, features), of a model that needs its whole window;
-    ``tensors`` what the graph of a recurrent one carries, name -> shape of the card.  ``past``
-    has the targets of the last season, oldest first, (steps, targets), for seasonal naive.
+    ``state`` what the graph of a recurrent one carries, (size,).  ``past`` has the targets of the
+    last season, oldest first, (steps, targets), for seasonal naive.
     """
 
     window: Array
     past: Array
-    score: Sums
+    score: Sums  # (4, targets)
     count: int = 0  # inputs read in all
     start: datetime | None = None  # of the first of them
     static: Mapping[str, float | str] | None = None
-    tensors: Mapping[str, Array] = field(default_factory=dict)
-    expected: Expected | None = None  # None: nothing was forecast for the next input
+    state: Array | None = None  # None: nothing was read
+    expected: Expected | None = None  # (4, targets); None: nothing was forecast for the next input
+
+
+class Read(NamedTuple):
+    """A stream, inputs (steps, features) that it has read, and the model's answer to them."""
+
+    stream: Stream
+    inputs: Array
+    answer: Answer | None  # None: the model was not asked, for the window says too little
+    told: bool  # whether the answer is a forecast that somebody is told
 
 
 def begin(
@@ -63,14 +73,14 @@ def chunks(card: ModelCard, inputs: Array) -> list[Array]:
     return np.split(inputs, range(card.max_length, len(inputs), card.max_length))
 
 
-def missing_steps(stream: Stream, inputs: Array, card: ModelCard) -> int:
-    """Return how many more inputs it takes, after these, until there is a prediction."""
-    return max(0, card.min_length - stream.count - len(inputs))
+def missing_steps(stream: Stream, card: ModelCard, coming: int = 0) -> int:
+    """Return how many more inputs it takes, after those to come, until there is a forecast."""
+    return max(0, card.min_length - stream.count - coming)
 
 
 def answerable(stream: Stream, inputs: Array, card: ModelCard) -> bool:
     """Return whether the model would be asked for a forecast after these inputs."""
-    if missing_steps(stream, inputs, card):
+    if missing_steps(stream, card, len(inputs)):
         return False
     if card.state.kind is StateKind.RECURRENT:
         return True
@@ -83,42 +93,88 @@ def ask(
 ) -> Row:
     """Return what the engine is asked after reading inputs (steps, features) on top."""
     if card.state.kind is StateKind.RECURRENT:
-        return Row(inputs, future, explain, state=stream.tensors or None, carry=True)
+        return Row(inputs, future, explain, stream.state, carry=True)
     return Row(_window(stream, inputs, card), future, explain)
 
 
-def advance(stream: Stream, inputs: Array, answer: Answer | None, card: ModelCard) -> Stream:
-    """
-    Return the stream after inputs (steps, features) and the answer to them.
-
-    None is the answer of a window that is not long enough yet, or of one that is not of interest.
-    """
-    score, past, expected = stream.score, stream.past, None
-    long_enough = not missing_steps(stream, inputs, card)
+def advance(reads: Sequence[Read], card: ModelCard) -> list[Stream]:
+    """Return each stream after what it has read, and after the next step was scored and forecast."""
     if card.task is Task.FORECAST:
-        targets = inputs[:, : len(card.targets)]
-        if stream.expected is not None:
-            score = score + scored(stream.expected, targets[0])
-        past = np.concatenate([past, targets])[-season(card) :]
-        expected = _expected(answer, past, card) if answer and long_enough else None
+        scores, pasts, expected = _scores(reads, card), _pasts(reads, card), _expected(reads, card)
+    else:
+        scores, pasts = [r.stream.score for r in reads], [r.stream.past for r in reads]
+        expected = [None] * len(reads)
     recurrent = card.state.kind is StateKind.RECURRENT
-    return replace(
-        stream,
-        window=stream.window if recurrent else _window(stream, inputs, card),
-        past=past,
-        score=score,
-        count=stream.count + len(inputs),
-        tensors=answer.state if recurrent and answer and answer.state else stream.tensors,
-        expected=expected,
-    )
+    return [
+        Stream(
+            stream.window if recurrent else _window(stream, inputs, card),
+            past,
+            score,
+            stream.count + len(inputs),
+            stream.start,
+            stream.static,
+            answer.state if answer is not None and recurrent else stream.state,
+            coming,
+        )
+        for (stream, inputs, answer, _), score, past, coming in zip(
+            reads, scores, pasts, expected, strict=True
+        )
+    ]
 
 
 def _window(stream: Stream, inputs: Array, card: ModelCard) -> Array:
     return np.concatenate([stream.window, inputs])[-card.max_length :]
 
 
-def _expected(answer: Answer, past: Array, card: ModelCard) -> Expected:
-    first, origin = np.zeros(1, np.int64), np.array([len(past) - 1])
-    naive = seasonal_naive(past, origin, first, 1, season(card))[0, 0]
-    levels = answer.predictions[0]  # (targets, quantiles)
-    return Expected(answer.mean[0], levels[:, 0], levels[:, -1], naive)
+def _scores(reads: Sequence[Read], card: ModelCard) -> list[Sums]:
+    """Return the sums of each stream, with its last forecast held against what came."""
+    scores = [stream.score for stream, *_ in reads]
+    due = [place for place, read in enumerate(reads) if read.stream.expected is not None]
+    if due:
+        expected = np.array([reads[place].stream.expected for place in due])
+        actual = np.array([reads[place].inputs[0, : len(card.targets)] for place in due])
+        for place, found in zip(due, scored(expected, actual), strict=True):
+            scores[place] = scores[place] + found
+    return scores
+
+
+def _pasts(reads: Sequence[Read], card: ModelCard) -> list[Array]:
+    """Return the targets of the last season of each stream, with those that came."""
+    targets, length = len(card.targets), season(card)
+    return [
+        np.concatenate([stream.past, inputs[:, :targets]])[-length:] for stream, inputs, *_ in reads
+    ]
+
+
+def _expected(reads: Sequence[Read], card: ModelCard) -> list[Expected | None]:
+    """Return what is forecast for each stream's next step; None where nobody is told."""
+    found: list[Expected | None] = [None] * len(reads)
+    told = [place for place, read in enumerate(reads) if read.told and read.answer]
+    if told:
+        answers = [answer for read in reads if read.told and (answer := read.answer)]
+        levels = np.array([answer.predictions[0] for answer in answers])  # (n, targets, levels)
+        means = np.array([answer.mean[0] for answer in answers])
+        naive = np.array([_naive(reads[place], card) for place in told])
+        for place, each in zip(
+            told, np.stack([means, levels[:, :, 0], levels[:, :, -1], naive], axis=1), strict=True
+        ):
+            found[place] = each
+    return found
+
+
+def _naive(read: Read, card: ModelCard) -> Array:
+    """Return seasonal naive's forecast of the step after what was read, (targets,)."""
+    length, targets = season(card), len(card.targets)
+    back = len(read.inputs) - length  # where the value of a season ago lies
+    if back >= 0:
+        repeated = read.inputs[back, :targets]
+    elif len(read.stream.past) >= -back:
+        repeated = read.stream.past[back]
+    else:
+        repeated = read.inputs[-1, :targets]
+    if not np.isnan(repeated).any():
+        return repeated
+    values = np.concatenate([read.stream.past, read.inputs[:, :targets]])
+    first, origin = np.zeros(1, np.int64), np.array([len(values) - 1])
+    forecast: Array = seasonal_naive(values, origin, first, 1, length)[0, 0]
+    return forecast

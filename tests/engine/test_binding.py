@@ -13,6 +13,7 @@ from service.engine.binding import HostTensor, Inputs
 from service.engine.jobs import Row
 from service.engine.runner import Device, OnnxRunner
 from service.engine.selfcheck import check
+from service.engine.state import StateLayout
 from tests.engine.graphs import Graph, card
 
 CPU = Device("cpu", "asked for")
@@ -103,7 +104,7 @@ def test_rows_that_fill_a_bucket_have_a_future_of_zeros():
     shapes = {SEQUENCES: (4, 9, 3), LENGTHS: (4,), FUTURE: (4, 3, 1)}
     tensors = {name: HostTensor(np.full(shape, 7.0), None) for name, shape in shapes.items()}
     asked = [draw(9, 1), draw(5, 2)]
-    Inputs(tensors, {}).write(asked)
+    Inputs(tensors, {}, StateLayout({})).write(asked)
     future = tensors[FUTURE].array
     assert np.array_equal(future[:2], [row.future for row in asked])
     assert not future[2:].any()

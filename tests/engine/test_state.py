@@ -32,8 +32,8 @@ def column(*values) -> np.ndarray:
     return np.array(values, np.float32)[:, None]
 
 
-def state(value) -> dict[str, np.ndarray]:
-    return {"sum": np.array([value], np.float32)}
+def state(value) -> np.ndarray:
+    return np.array([value], np.float32)
 
 
 def test_a_state_goes_in_and_the_next_one_comes_out_only_where_asked(runner):
@@ -45,7 +45,7 @@ def test_a_state_goes_in_and_the_next_one_comes_out_only_where_asked(runner):
         ]
     )
     assert begun.predictions.ravel()[0] == 13
-    assert begun.state["sum"].tolist() == [13]
+    assert begun.state.tolist() == [13]
     assert told.predictions.ravel()[0] == 12
     assert told.state is None
     assert plain.predictions.ravel()[0] == 12
@@ -80,15 +80,15 @@ def test_any_cut_of_streams_that_share_batches_gives_the_sums_of_each(runner, st
         for i, answer in zip(going, runner.run(rows), strict=True):
             states[i] = answer.state
     sums = [float(sum(map(sum, chunks))) for chunks in streams]
-    assert [one["sum"].tolist() for one in states] == [[one] for one in sums]
+    assert [one.tolist() for one in states] == [[one] for one in sums]
 
 
 def test_a_carried_state_is_its_rows_own(runner):
     first, second = runner.run([Row(column(1), carry=True), Row(column(2), carry=True)])
-    first.state["sum"][:] = 99
-    assert second.state["sum"].tolist() == [2]
+    first.state[:] = 99
+    assert second.state.tolist() == [2]
     runner.run([Row(column(5), carry=True), Row(column(6), carry=True)])
-    assert second.state["sum"].tolist() == [2]
+    assert second.state.tolist() == [2]
 
 
 def test_a_state_that_is_not_finite_makes_the_answer_not_finite(runner):
@@ -117,8 +117,8 @@ def test_a_file_whose_state_is_not_what_its_card_says_is_refused(tmp_path, graph
     [
         (Row(column(*range(25)), carry=True), "sequences[0].values"),
         (Row(np.empty((0, 1), np.float32), carry=True), "sequences[0].values"),
-        (Row(column(1), state={"sum": np.zeros(2, np.float32)}), "sequences[0].state"),
-        (Row(column(1), state={}), "sequences[0].state"),
+        (Row(column(1), state=np.zeros(2, np.float32)), "sequences[0].state"),
+        (Row(column(1), state=np.zeros((1, 1), np.float32)), "sequences[0].state"),
         (Row(column(np.inf), state=state(1)), "sequences[0].values[0]"),
     ],
 )
@@ -147,5 +147,5 @@ async def test_streams_and_whole_sequences_share_the_batches_of_a_model(tmp_path
             )
         )
     (streams, _), (whole, _) = both
-    assert [float(one.state["sum"][0]) for one in streams] == [i + 1 for i in range(50)]
+    assert [float(one.state[0]) for one in streams] == [i + 1 for i in range(50)]
     assert {float(one.predictions[0, 0, 0]) for one in whole} == {3.0}

@@ -11,7 +11,7 @@ from tests.sessions.house import SUM, WINDOW, Number, living
 
 
 def expected(mean, low, high, naive) -> Expected:
-    return Expected(*(np.array([value], np.float32) for value in (mean, low, high, naive)))
+    return np.array([[mean], [low], [high], [naive]], np.float32)
 
 
 def test_a_forecast_is_scored_beside_seasonal_naive_over_the_same_steps():
@@ -38,8 +38,7 @@ async def test_the_next_step_scores_the_last_forecast_of_its_session_and_of_its_
         for number in range(1, 31):
             await house.says(session, number, float(number % 4))
             await house.says(other, number, 1.0)
-        found = await house.sessions.look("", session)
-        model = await house.model(WINDOW)
+        found, model = await house.sessions.look("", session)
         own = accuracy(found.stream.score, model.card)["load"]
         values = [number % 4 for number in range(1, 31)]
         errors = [abs(values[i] - values[i - 1]) for i in range(3, 30)]

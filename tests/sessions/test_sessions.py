@@ -48,7 +48,7 @@ async def test_a_history_that_does_not_fit_opens_nothing(house):
 async def test_a_fork_goes_on_from_where_its_session_stands_and_neither_sees_the_other(house):
     session = await house.open()
     await house.says(session, 1, 5)
-    fork = (await house.sessions.fork("", session)).record.id
+    fork = (await house.sessions.fork("", session)).session.record.id
     assert (await house.says(fork, 2, 1))["said"] == 6
     assert (await house.says(session, 2, 10))["said"] == 15
     assert (await house.says(fork, 3, 1))["said"] == 7

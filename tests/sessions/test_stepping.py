@@ -37,7 +37,7 @@ async def test_a_window_session_sees_its_last_inputs_and_says_nothing_before_the
     session = await house.open(WINDOW)
     told = [(await house.says(session, n, n * 10))["said"] for n in range(1, 8)]
     assert told == [None, None, 30, 40, 50, 60, 70]
-    found = await house.sessions.look("", session)
+    found, _ = await house.sessions.look("", session)
     assert found.stream.window.ravel().tolist() == [30, 40, 50, 60, 70]
 
 

@@ -71,8 +71,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
     @routes.get("/sessions/{id}", response_model=SessionOut)
     async def look(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
         """Say where a session stands, and how good its forecasts were."""
-        session = await sessions.look(tenant, id)
-        model = await sessions.model_of(session)
+        session, model = await sessions.look(tenant, id)
         return Response(describe(session, model.card), media_type=JSON)
 
     @routes.delete("/sessions/{id}", status_code=204)
@@ -98,15 +97,13 @@ def state_router(sessions: Sessions, limits: Limits) -> APIRouter:
         """Put a session where an exported state says it stood."""
         async with deadline(request, limits):
             token = read_state(await read_bytes(request, limits.max_body_bytes, (JSON,)))
-            session = await sessions.restore(tenant, id, token)
-        model = await sessions.model_of(session)
+            session, model = await sessions.restore(tenant, id, token)
         return Response(describe(session, model.card), media_type=JSON)
 
     @routes.post("/sessions/{id}/fork", status_code=201, response_model=SessionOut)
     async def fork(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
         """Open a session that goes on from where this one stands."""
-        session = await sessions.fork(tenant, id)
-        model = await sessions.model_of(session)
+        session, model = await sessions.fork(tenant, id)
         return _created(session, describe(session, model.card))
 
     return routes

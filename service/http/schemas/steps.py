@@ -6,7 +6,6 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -212,12 +211,9 @@ def write(
     if answer is not None:
         levels = wanted_levels(quantiles, card)
         body["prediction"] = prediction(answer, card, levels, None, _times(stream, card))
-    elif missing := missing_steps(stream, _NOTHING, card):
+    elif missing := missing_steps(stream, card):
         body["missing"] = missing
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-_NOTHING: Array = np.empty((0, 0), np.float32)
 
 
 def _asked(sent: _Sent, place: str) -> Asked:
