@@ -186,13 +186,13 @@ class ModelCard(Document):
         if static and before[len(self.targets) :][-len(static) :] != static:
             raise ValueError("the features before the known covariates must be the static ones")
 
-    @property
+    @cached_property
     def given(self) -> tuple[str, ...]:
         """The features that a caller gives step by step: all but static and calendar."""
         past = len(self.features) - len(self.known) - len(static_columns(self.static))
         return self.features[:past] + self.given_known
 
-    @property
+    @cached_property
     def given_known(self) -> tuple[str, ...]:
         """The covariates that a caller gives ahead: all known ones but the calendar's."""
         return self.known[: len(self.known) - len(cycle_columns(self.calendar))]

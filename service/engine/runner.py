@@ -161,11 +161,11 @@ class OnnxRunner:
 
 def _carry(answers: Sequence[Answer], rows: Sequence[Row], states: Array) -> None:
     """Give each row that carries its state of (batch, size)."""
-    finite = np.isfinite(states).all(axis=1).tolist()
-    for answer, row, state, sound in zip(answers, rows, states, finite, strict=True):
+    finite = bool(np.isfinite(states).all())
+    for answer, row, state in zip(answers, rows, states, strict=True):
         if row.carry:
             answer.state = state
-            answer.finite = answer.finite and sound
+            answer.finite &= finite or bool(np.isfinite(state).all())
 
 
 def _means(by_level: Array, weights: Sequence[float]) -> Array:

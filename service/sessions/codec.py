@@ -15,6 +15,7 @@ import orjson
 
 from models.contract import ModelCard
 from service.engine.jobs import Array
+from service.sessions.errors import StateUnreadable
 from service.sessions.score import Sums
 from service.sessions.stream import Stream
 
@@ -23,10 +24,6 @@ VERSION = 1
 # bytes of the document, inputs read.
 _HEAD = struct.Struct("<BBBIIIQ")
 _SINGLE, _DOUBLE = np.dtype("<f4"), np.dtype("<f8")
-
-
-class NotAStream(ValueError):
-    """Bytes that no stream of the model was written to, or by a version that is not known here."""
 
 
 def encode(stream: Stream) -> bytes:
@@ -58,11 +55,11 @@ def encode(stream: Stream) -> bytes:
 
 
 def decode(data: bytes, card: ModelCard) -> Stream:
-    """Return the stream of a model that was written; raise NotAStream."""
+    """Return the stream of a model that was written; raise StateUnreadable."""
     try:
         version, has_state, has_expected, window, past, length, count = _HEAD.unpack_from(data)
         if version != VERSION:
-            raise NotAStream(f"A stream of version {version} cannot be read, {VERSION} can.")
+            raise StateUnreadable(f"A stream of version {version} cannot be read, {VERSION} can.")
         document = orjson.loads(data[_HEAD.size : _HEAD.size + length]) if length else _NO_DOCUMENT
         start = document["start"]
         targets, features, size = len(card.targets), len(card.features), card.state.size
@@ -80,11 +77,11 @@ def decode(data: bytes, card: ModelCard) -> Stream:
             numbers.take(4, targets) if has_expected else None,
         )
     except (struct.error, ValueError, KeyError, TypeError) as exc:
-        if isinstance(exc, NotAStream):
+        if isinstance(exc, StateUnreadable):
             raise
-        raise NotAStream(f"The bytes of a stream are broken: {exc}") from exc
+        raise StateUnreadable(f"The bytes of a stream are broken: {exc}") from exc
     if numbers.left:
-        raise NotAStream(f"There are {numbers.left} numbers behind the end of a stream.")
+        raise StateUnreadable(f"There are {numbers.left} numbers behind the end of a stream.")
     return stream
 
 

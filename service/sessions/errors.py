@@ -10,6 +10,7 @@ Everything that can go wrong with a session.
   - StepRunning         the session's step is being taken at this moment
   - SessionsFull        no room for another session or its bytes; ``tenant``: the caller's own
   - ModelChanged        the session's model is no longer the one that it was opened with
+  - StateUnreadable     what is stored is no stream of the model, or of another version of this
   - NotASession         a token that was not written here, or was changed since
 * StoreUnavailable      the store is down, full or too slow: no step was taken, as far as is known
 * UnusableStore         what was named as the store is none, or not one for this program
@@ -78,6 +79,10 @@ class ModelChanged(SessionError):
         super().__init__(
             f"Version {version} of {model!r} is not the file that this session was opened with."
         )
+
+
+class StateUnreadable(SessionError):
+    """What is stored is no stream of the model, or was written by another version of this."""
 
 
 class NotASession(SessionError):

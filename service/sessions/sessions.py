@@ -66,9 +66,9 @@ class Sessions:
         observer = observer or Nobody()
         self.live = Live(observer)
         self.options = options or SessionOptions()
-        self._idle = self.options.idle_seconds
         self._clock = clock
-        self._stepper = Stepper(engine, store, self.live, observer, Aging(self._idle, clock))
+        self._aging = Aging(self.options.idle_seconds, clock)
+        self._stepper = Stepper(engine, store, self.live, observer, self._aging)
 
     async def open(
         self, model: LoadedModel, tenant: str, stream: Stream, history: Inputs | None = None
@@ -137,7 +137,7 @@ class Sessions:
             request=b"",
             answer=b"",
             touched=now,
-            expires=now + self._idle,
+            expires=self._aging.expiry(now),
         )
         (outcome,) = await self.store.write([Change(restored, after=record.step)])
         if isinstance(outcome, Conflict):
@@ -171,7 +171,7 @@ class Sessions:
             answer=b"",
             created=now,
             touched=now,
-            expires=now + self._idle,
+            expires=self._aging.expiry(now),
         )
         (outcome,) = await self.store.write([Change(record, after=None)])
         _raise_refusal(outcome, record.id)

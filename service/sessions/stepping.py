@@ -1,11 +1,14 @@
 """How steps are taken: read, compute in shared batches, store in one transaction, then answer."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
 
 from models.repository import Entry
 from service.engine.core import Engine, LoadedModel
@@ -27,7 +30,7 @@ from service.sessions.records import Found, Record
 from service.sessions.score import Sums
 from service.sessions.steps import Advance, take
 from service.sessions.store import Change, Conflict, Full, Outcome, Store, Stored
-from service.sessions.turns import Session, Step, Taken, Told, Turn, turns
+from service.sessions.turns import Forecast, Step, Taken, Told, Turn, turns
 
 Clock = Callable[[], float]
 
@@ -37,6 +40,16 @@ class Aging(NamedTuple):
 
     idle_seconds: float
     clock: Clock
+
+    def expiry(self, now: float) -> float:
+        """
+        Return when a session expires that was touched now.
+
+        That is up to a hundredth later than it might be, so that most steps leave the time as it
+        is, and the store's index of it.
+        """
+        grain = self.idle_seconds / 100
+        return math.ceil((now + self.idle_seconds) / grain) * grain
 
 
 @dataclass(slots=True, eq=False)
@@ -155,31 +168,39 @@ class Stepper:
         ]
         with turn.storing():
             outcomes = await self._store.write(changes)
-        behind = []
+        behind: list[Step] = []
+        scored: dict[Entry, list[_Work]] = {}
         for work, record, outcome in zip(done, records, outcomes, strict=True):
             if isinstance(outcome, Stored):
                 turn.told[work.step.session] = Taken(record.answer)
-                self._live.note(work.model, work.advance.stream.score - work.score)
+                scored.setdefault(work.model.entry, []).append(work)
             elif isinstance(outcome, Conflict):
                 behind.append(work.step)
             else:
                 turn.told[work.step.session] = _refused(work.step.session, outcome)
+        for works in scored.values():
+            found = np.array([work.advance.stream.score for work in works])
+            self._live.note(works[0].model, (found - [work.score for work in works]).sum(axis=0))
         # Another process was first: what it has stored is the answer, or the next step's number.
-        for step, found in await self._read(turn, behind):
-            turn.told[step.session] = _after_conflict(turn.caller, step, found)
+        for step, kept in await self._read(turn, behind):
+            turn.told[step.session] = _after_conflict(turn.caller, step, kept)
 
     def _after(self, work: _Work, now: float) -> Record:
-        advance, record = work.advance, work.before
-        record = replace(
-            record,
+        before, stream = work.before, work.advance.stream
+        return Record(
+            id=before.id,
+            tenant=before.tenant,
+            model=before.model,
+            version=before.version,
+            model_hash=before.model_hash,
             step=work.step.number,
-            state=encode(advance.stream),
+            state=encode(stream),
             request=work.step.digest,
+            answer=work.step.write(Forecast(stream, work.advance.answer), work.model),
+            created=before.created,
             touched=now,
-            expires=now + self._aging.idle_seconds,
+            expires=self._aging.expiry(now),
         )
-        session = Session(record, advance.stream)
-        return replace(record, answer=work.step.write(session, advance.answer, work.model.card))
 
 
 def _again(step: Step, record: Record) -> Taken | None:

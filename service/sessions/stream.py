@@ -98,7 +98,7 @@ def ask(
 
 
 def advance(reads: Sequence[Read], card: ModelCard) -> list[Stream]:
-    """Return each stream after what it has read, and after the next step was scored and forecast."""
+    """Return each stream after what it has read, its last forecast scored, its next one kept."""
     if card.task is Task.FORECAST:
         scores, pasts, expected = _scores(reads, card), _pasts(reads, card), _expected(reads, card)
     else:
@@ -154,7 +154,8 @@ def _expected(reads: Sequence[Read], card: ModelCard) -> list[Expected | None]:
         answers = [answer for read in reads if read.told and (answer := read.answer)]
         levels = np.array([answer.predictions[0] for answer in answers])  # (n, targets, levels)
         means = np.array([answer.mean[0] for answer in answers])
-        naive = np.array([_naive(reads[place], card) for place in told])
+        length = season(card)
+        naive = np.array([_naive(reads[place], length, len(card.targets)) for place in told])
         for place, each in zip(
             told, np.stack([means, levels[:, :, 0], levels[:, :, -1], naive], axis=1), strict=True
         ):
@@ -162,9 +163,8 @@ def _expected(reads: Sequence[Read], card: ModelCard) -> list[Expected | None]:
     return found
 
 
-def _naive(read: Read, card: ModelCard) -> Array:
+def _naive(read: Read, length: int, targets: int) -> Array:
     """Return seasonal naive's forecast of the step after what was read, (targets,)."""
-    length, targets = season(card), len(card.targets)
     back = len(read.inputs) - length  # where the value of a season ago lies
     if back >= 0:
         repeated = read.inputs[back, :targets]

@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from models.contract import ModelCard
+from service.engine.core import LoadedModel
 from service.engine.errors import EngineError
 from service.engine.jobs import Answer
 from service.sessions.claims import Caller
@@ -27,6 +28,13 @@ class Session:
     stream: Stream
 
 
+class Forecast(NamedTuple):
+    """A stream, and what the model says after it; None while it has too few inputs."""
+
+    stream: Stream
+    answer: Answer | None
+
+
 class Step(Protocol):
     """What a wire format makes of one step: whose it is, what it brings, how it is answered."""
 
@@ -45,7 +53,7 @@ class Step(Protocol):
     def read(self, card: ModelCard, stream: Stream) -> Inputs:
         """Return what it brings to the stream; raise SessionError or EngineError."""
 
-    def write(self, session: Session, answer: Answer | None, card: ModelCard) -> bytes:
+    def write(self, forecast: Forecast, model: LoadedModel) -> bytes:
         """Return the body that answers it, once the session has taken it."""
 
 

@@ -16,7 +16,7 @@ from service.sessions.sqlite import SqliteStore
 from service.sessions.steps import Inputs
 from service.sessions.store import Store
 from service.sessions.stream import begin
-from service.sessions.turns import Session
+from service.sessions.turns import Forecast
 from tests.engine.graphs import Graph, SumGraph, card
 from tests.sessions.kept import Clock
 
@@ -72,10 +72,10 @@ class Number:
     def read(self, card, stream) -> Inputs:  # noqa: ARG002  of the protocol
         return Inputs(column(self.values))
 
-    def write(self, session: Session, answer, card) -> bytes:  # noqa: ARG002
+    def write(self, forecast: Forecast, model: LoadedModel) -> bytes:  # noqa: ARG002
+        stream, answer = forecast
         said = None if answer is None else float(answer.mean[0, 0])
-        count = session.stream.count
-        return orjson.dumps({"step": session.record.step, "count": count, "said": said})
+        return orjson.dumps({"step": self.number, "count": stream.count, "said": said})
 
 
 def publish(folder: Path) -> Repository:

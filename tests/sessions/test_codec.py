@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from models.contract import StateKind, StateSpec
-from service.sessions.codec import NotAStream, decode, encode
+from service.sessions.codec import decode, encode
+from service.sessions.errors import StateUnreadable
 from service.sessions.stream import Stream, begin
 from tests.engine.graphs import card
 
@@ -61,11 +62,11 @@ def test_bytes_that_were_cut_or_lengthened_are_no_stream(stream, data):
     written = encode(stream)
     cut = data.draw(st.integers(0, len(written) - 1))
     for broken in (written[:cut], written + b"\0"):
-        with pytest.raises(NotAStream):
+        with pytest.raises(StateUnreadable):
             decode(broken, CARD)
 
 
 def test_bytes_of_a_later_version_are_no_stream():
     written = encode(begin(CARD))
-    with pytest.raises(NotAStream, match="version 9"):
+    with pytest.raises(StateUnreadable, match="version 9"):
         decode(b"\x09" + written[1:], CARD)

@@ -23,7 +23,7 @@ from service.http.schemas.steps import (
     write,
 )
 from service.sessions.sessions import Sessions
-from service.sessions.turns import Session
+from service.sessions.turns import Forecast, Session
 
 Id = Annotated[str, Path(description="a session's id, as opening it returned", max_length=256)]
 Tenant = Annotated[
@@ -43,8 +43,8 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
 
     async def _open(request: Request, model: LoadedModel, tenant: str) -> Response:
         async with deadline(request, limits):
-            body = await read_bytes(request, limits.max_body_bytes, (JSON,))
-            opening = read_opening(body, model.card)
+            sent = await read_bytes(request, limits.max_body_bytes, (JSON,))
+            opening = read_opening(sent, model.card)
             async with Presence(request.receive):
                 if opening.token is not None:
                     session, answer = await sessions.adopt(model, tenant, opening.token), None
@@ -52,7 +52,10 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
                     session, answer = await sessions.open(
                         model, tenant, opening.stream, opening.history
                     )
-        return _created(session, write(session, answer, model.card, opening.quantiles))
+        record = session.record
+        forecast = Forecast(session.stream, answer)
+        body = write(record.id, record.step, forecast, model, opening.quantiles)
+        return _created(session, body)
 
     @routes.post("/models/{name}/sessions", status_code=201, response_model=StepOut)
     async def open_session(request: Request, name: Name, tenant: Tenant = "") -> Response:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.contract import ModelCard, Task
 from models.frequency import Frequency
 from service.engine.admission import check_steps
-from service.engine.jobs import Answer, Array
+from service.engine.core import LoadedModel
+from service.engine.jobs import Array
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.classes import ClassOut
@@ -30,7 +31,7 @@ from service.http.schemas.plain import Series
 from service.sessions.errors import Unfit
 from service.sessions.steps import Inputs
 from service.sessions.stream import Stream, missing_steps
-from service.sessions.turns import Session
+from service.sessions.turns import Forecast
 
 Static = Mapping[str, float | str]
 
@@ -169,9 +170,9 @@ class NamedStep:
         """Return what it brings to the stream; raise Unfit and InvalidSequence."""
         return self.asked.read(card, stream)
 
-    def write(self, session: Session, answer: Answer | None, card: ModelCard) -> bytes:
+    def write(self, forecast: Forecast, model: LoadedModel) -> bytes:
         """Return the body that answers it."""
-        return write(session, answer, card, self.asked.quantiles)
+        return write(self.session, self.number, forecast, model, self.asked.quantiles)
 
 
 def read_step(body: bytes, session: str, number: int) -> NamedStep:
@@ -196,15 +197,15 @@ def read_named(document: object, place: str) -> NamedStep:
 
 
 def write(
-    session: Session, answer: Answer | None, card: ModelCard, quantiles: list[float] | None
+    session: str, step: int, forecast: Forecast, model: LoadedModel, quantiles: list[float] | None
 ) -> bytes:
     """Return the body that answers a step, or the opening of a session."""
-    record, stream = session.record, session.stream
+    (stream, answer), card = forecast, model.card
     body: dict[str, Any] = {
-        "session": record.id,
-        "step": record.step,
-        "model": record.model,
-        "version": record.version,
+        "session": session,
+        "step": step,
+        "model": model.entry.name,
+        "version": model.entry.version,
         "count": stream.count,
         "prediction": None,
     }
