@@ -65,7 +65,8 @@ class RedisStore:
                 protocol=2,
             )
         except ValueError as error:
-            raise UnusableStore(f"Not the URL of a Redis server: {error}") from error
+            # Which is not repeated, nor what is wrong with it: there may be a password in it.
+            raise UnusableStore("The store's URL names no Redis server.") from error
         self._client = Redis.from_pool(pool)
         self._limits = limits
         self._timeout = timeout
