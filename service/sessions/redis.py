@@ -8,7 +8,7 @@ from dataclasses import astuple
 from typing import Any, TypeVar, cast
 
 import orjson
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -58,21 +58,24 @@ class RedisStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         try:
-            pool = BlockingConnectionPool.from_url(
+            pool = ConnectionPool.from_url(
                 url,
                 max_connections=CONNECTIONS,
-                timeout=timeout,
                 socket_timeout=timeout,
                 socket_connect_timeout=timeout,
                 retry=Retry(NoBackoff(), 0),  # what may have been done is not done again
                 protocol=2,
             )
         except ValueError as error:
-            raise UnusableStore(f"Not the URL of a Redis server: {error}") from error
+            # Which is not repeated, nor what is wrong with it: there may be a password in it.
+            raise UnusableStore("The store's URL names no Redis server.") from error
         self._client = Redis.from_pool(pool)
         self._limits = limits
         self._timeout = timeout
         self._clock = clock
+        self._free = asyncio.Semaphore(
+            CONNECTIONS
+        )  # first come, first served; no pool of redis-py is
         self._running = 0
         self._closed = False
         self._idle = asyncio.Event()  # nothing runs, nor will any more
@@ -145,7 +148,7 @@ class RedisStore:
             raise StoreUnavailable("The store is closed.")
         self._running += 1
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._free:
                 return await ask(*values)
         except TimeoutError:
             raise StoreUnavailable(f"No answer in {self._timeout:g} s.") from None

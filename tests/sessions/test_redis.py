@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections import Counter
 
 import pytest
 
@@ -140,6 +141,18 @@ async def test_more_callers_than_connections_are_all_answered(store, told):
     outcomes = await within(asyncio.gather(*(store.write([creation(id_)]) for id_ in ids)))
     assert outcomes == [[Stored()]] * 500
     assert told.info("clients")["connected_clients"] <= 40
+
+
+async def test_who_waits_for_a_connection_is_not_overtaken(store):
+    served = Counter()
+
+    async def ask(caller: int) -> None:
+        while served.total() < 5000:
+            await store.read(["a"])
+            served[caller] += 1
+
+    await within(asyncio.gather(*(ask(caller) for caller in range(100))), 60)
+    assert min(served[caller] for caller in range(100)) >= 40
 
 
 async def test_a_session_of_no_bytes_is_let_go(store):
