@@ -14,7 +14,7 @@ from training.networks.positions import LearnedPositions, Rotary, Sinusoids, rot
 from training.networks.sight import Everywhere, Nearby
 from training.networks.window import exist, lay_back, window_steps, within
 
-Turns = tuple[Tensor, Tensor]
+Turns = tuple[Tensor, Tensor]  # cosines and sines, (time, heads or 1, width / 2)
 
 
 class SelfAttention(nn.Module):
@@ -98,13 +98,17 @@ class SelfAttention(nn.Module):
             raise ValueError("This network answers whole rows alone.")
         time = inputs.shape[1]
         behind = Behind(lengths, time, self.window, state["kept"])
-        turns = self.rotary(behind.before + time)
+        # As wide as all heads: runtimes are slow where few columns meet many.
+        heads = cast("_Block", self.blocks[0]).heads
+        cosines, sines = (
+            each[:, None].expand(-1, heads, -1) for each in self.rotary(behind.before + time)
+        )
         x: Tensor = self.embed(inputs)
         rings = []
         for block, *ring in zip(
             self.blocks, state["keys"].unbind(1), state["values"].unbind(1), strict=True
         ):
-            x, keys, values = cast("_Block", block).resume(x, behind, turns, *ring)
+            x, keys, values = cast("_Block", block).resume(x, behind, (cosines, sines), *ring)
             rings.append((keys, values))
         last: Tensor = self.norm(gather_steps(x, lengths[:, None] - 1).squeeze(1))
         keys, values = (torch.stack(each, dim=1) for each in zip(*rings, strict=True))
@@ -116,7 +120,10 @@ class SelfAttention(nn.Module):
         x: Tensor = self.embed(inputs)
         if self.positions is not None:
             x = x + self.positions(lengths, time)
-        turns = self.rotary(time) if self.rotary is not None else None
+        turns = None
+        if self.rotary is not None:
+            cosines, sines = self.rotary(time)
+            turns = cosines[:, None], sines[:, None]
         sight = self._sight(lengths, time)
         for block in self.blocks:
             x = block(x, sight, turns)
@@ -167,7 +174,7 @@ class _Block(nn.Module):
         """Take (batch, time, hidden), who sees whom, and how far each step is turned."""
         queries, keys, values = (self._split(part) for part in self._project(x))
         if turns is not None:
-            queries, keys = (_turn(each, turns) for each in (queries, keys))
+            queries, keys = (rotate(each, turns) for each in (queries, keys))
         return self._merge(x, sight.attend(queries, keys, values))
 
     def resume(
@@ -178,8 +185,8 @@ class _Block(nn.Module):
         keys, values = (torch.cat(pair, dim=1) for pair in zip(ring, news, strict=True))
         cosines, sines = turns
         own = cosines[behind.before :], sines[behind.before :]
-        turned = _turn(self._split(keys), turns)
-        found = behind.attend(_turn(self._split(queries), own), turned, self._split(values))
+        turned = rotate(self._split(keys), turns)
+        found = behind.attend(rotate(self._split(queries), own), turned, self._split(values))
         return self._merge(x, found), behind.keep(keys), behind.keep(values)
 
     def _project(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -195,9 +202,3 @@ class _Block(nn.Module):
         x = x + self.dropout(self.merge(found.flatten(2)))
         fed: Tensor = x + self.dropout(self.feed(x))
         return fed
-
-
-def _turn(x: Tensor, turns: Turns) -> Tensor:
-    """Turn (batch, time, heads, width)."""
-    cosines, sines = turns
-    return rotate(x, (cosines[:, None], sines[:, None]))

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.networks.normalise import gather_steps
-
 _BLOCK = 16  # steps that ask together; a single step costs as much as these
 
 
@@ -29,12 +27,17 @@ class Behind:
         other = torch.arange(_BLOCK + self.before, device=device)
         behind = one + self.before - other  # (block, reach)
         starts = torch.arange(self.blocks, device=device) * _BLOCK
-        self.reach = starts[:, None] + other  # (blocks, reach), from the first kept one on
-        steps = self.reach - self.before
+        steps = starts[:, None] + other - self.before  # (blocks, reach)
         valid = (steps >= -kept[..., None]) & (steps < lengths[:, None, None])
         visible = ((behind >= 0) & (behind < window)) & valid[:, :, None]
         # A padded step sees itself too: of an empty mask every runtime makes something else.
         self.visible = (visible | (behind == 0)).flatten(0, 1)[:, None]
+        # Where what is reached, and what is kept, lies among all rows of all sequences.
+        total = self.before + time
+        rows = torch.arange(lengths.shape[0], device=device) * total
+        reached = (steps + self.before).clamp(max=total - 1)
+        self.reached = (rows[:, None, None] + reached).flatten()
+        self.last = ((rows + lengths)[:, None] + torch.arange(self.before, device=device)).flatten()
         self.kept = (kept + lengths[:, None]).clamp(max=self.before)  # after this call
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -45,10 +48,10 @@ class Behind:
         """
         heads, width = queries.shape[2:]
         missing = self.blocks * _BLOCK - self.time
-        padding = (0, 0, 0, 0, 0, missing)
-        q = functional.pad(queries, padding).reshape(-1, _BLOCK, heads, width)
+        q = functional.pad(queries, (0, 0, 0, 0, 0, missing)).reshape(-1, _BLOCK, heads, width)
         k, v = (
-            functional.pad(each, padding)[:, self.reach].flatten(0, 1) for each in (keys, values)
+            _rows(each, self.reached).reshape(-1, _BLOCK + self.before, heads, width)
+            for each in (keys, values)
         )
         q, k, v = (each.transpose(1, 2) for each in (q, k, v))
         found = functional.scaled_dot_product_attention(q, k, v, attn_mask=self.visible)
@@ -57,5 +60,9 @@ class Behind:
 
     def keep(self, joined: Tensor) -> Tensor:
         """Return the last (batch, window - 1, columns) of all steps up to each row's length."""
-        steps = self.lengths[:, None] + torch.arange(self.before, device=joined.device)
-        return gather_steps(joined, steps)
+        return _rows(joined, self.last).reshape(-1, self.before, joined.shape[2])
+
+
+def _rows(sequences: Tensor, rows: Tensor) -> Tensor:
+    """Return (rows, ...) of (batch, time, ...): a copy of each where it lies."""
+    return sequences.flatten(0, 1).index_select(0, rows)
