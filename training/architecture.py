@@ -13,7 +13,7 @@ MEMORY = 512  # steps that running statistics remember, where a recipe does not 
 FURTHEST = 600  # memories that a row may be long: e^-600 is still a number in float64
 Local = Literal["monotonic", "predicted"]  # local-m and local-p of Luong et al. 2015
 Positions = Literal["sinusoidal", "learned", "rotary"]
-Readout = Literal["all", "window"]
+Readout = Literal["all", "window", "last"]
 
 
 class NetworkRecipe(BaseModel):
@@ -30,7 +30,7 @@ class NetworkRecipe(BaseModel):
     window: Annotated[int, Field(ge=1)] | None = None  # steps of local attention of either kind
     causal: bool = False  # self-attention: no step sees a later one
     positions: Positions = "sinusoidal"  # self-attention
-    readout: Readout = "all"  # self-attention: the steps the last one asks for the answer
+    readout: Readout = "all"  # self-attention: whom the last step asks for the answer
     hidden: Annotated[int, Field(ge=1)] = 32
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
@@ -78,13 +78,19 @@ class NetworkRecipe(BaseModel):
         of_all = {
             f'normalisation = "{self.chosen}" changes every step read before: '
             f"take {' or '.join(CAUSAL)}": self.chosen not in CAUSAL,
-            "attention over all steps keeps all of them": self.kind == "attention",
+            "attention keeps all steps: take causal = true, a window of at least 2, "
+            'positions = "rotary" and readout = "last"': self.kind == "attention"
+            and not self._keeps_a_window(),
             "score asks all states read before": self.score is not None,
             "bidirectional reads from the end": self.bidirectional,
             "segment cuts steps from the end": self.segment is not None,
             "linear_steps maps the last steps themselves": self.linear_steps > 0,
         }
         return "; ".join(text for text, applies in of_all.items() if applies)
+
+    def _keeps_a_window(self) -> bool:
+        sees_few = self.causal and (self.window or 1) > 1
+        return sees_few and self.positions == "rotary" and self.readout == "last"
 
     @model_validator(mode="after")
     def _attentive(self) -> Self:

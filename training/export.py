@@ -21,7 +21,7 @@ from training.networks import SHORTEST_TRACE
 from training.parity import check_parity, draw_case
 from training.quiet import quiet
 
-_OPSET = {False: 20, True: 23}  # 23 has the native Attention op
+_OPSET = {True: 20, False: 23}  # 23 has the native Attention op
 _NO_LIMIT = 2**31  # of what constant folding may take in and give out, in elements
 _TRACED = 1024  # steps at most of the rows that the exporter sees
 _LOGGERS = ("torch", "torch.onnx", "onnxscript", "onnx_ir")
@@ -34,7 +34,7 @@ def write_model(network: Network, card: ModelCard, path: Path) -> ModelCard:
     What only the graph knows is set here: ``attention``, ``exact``, ``state``, and the parity
     error of the provenance.  Raise ParityError.
     """
-    of_graph = {"attention": network.attends, "exact": not network.attends}
+    of_graph = {"attention": network.attends, "exact": network.exact}
     card = card.model_copy(update=of_graph | {"state": state_of(network)})
     export(network, card, path)
     error = check_parity(network, path, card)
@@ -59,7 +59,7 @@ def export(network: Network, card: ModelCard, path: Path) -> None:
             graph,
             graph.arguments(case),
             dynamo=True,
-            opset_version=_OPSET[network.attends],
+            opset_version=_OPSET[network.exact],
             verbose=False,
             input_names=graph.inputs,
             output_names=graph.outputs,

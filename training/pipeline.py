@@ -186,7 +186,7 @@ def _card(
         max_length=longest,
         missing_values=table.missing,
         attention=network.attends,
-        exact=not network.attends,
+        exact=network.exact,
         units=recipe.data.units,
         accuracy=accuracy,
         provenance=Provenance(

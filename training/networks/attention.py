@@ -1,17 +1,20 @@
 """Self-attention: every step looks at the steps it may see, the last one asks for the answer."""
 
 import math
+from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from training.architecture import Positions, Readout
+from training.networks.behind import Behind
 from training.networks.normalise import gather_steps, valid_steps
 from training.networks.positions import LearnedPositions, Rotary, Sinusoids, rotate
 from training.networks.sight import Everywhere, Nearby
 from training.networks.window import exist, lay_back, window_steps, within
 
-Turns = tuple[Tensor, Tensor]
+Turns = tuple[Tensor, Tensor]  # cosines and sines, (time, heads or 1, width / 2)
 
 
 class SelfAttention(nn.Module):
@@ -22,10 +25,15 @@ class SelfAttention(nn.Module):
     those nearer than that.  Positions are counted back from the last valid step, or are distances
     (rotary), so that a row means the same however long its padding is.  The readout asks all
     valid steps or the last ``window``; then the answer is a function of the last
-    (layers + 1) * (window - 1) + 1 steps.
+    (layers + 1) * (window - 1) + 1 steps.  Where the readout is "last", nobody is asked: the
+    answer is the state of the last step, of layers * (window - 1) + 1 steps.
+
+    Causal and rotary, with a window and that readout, it can ``resume``: each layer keeps the
+    keys, not yet turned, and values of its last ``window`` - 1 steps, and turns them by where
+    they stand from there on, so that no angle grows with time.
     """
 
-    attends = True
+    exact = False
 
     def __init__(  # noqa: PLR0913  a size or a choice each
         self,
@@ -44,12 +52,14 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.causal = causal
         self.window = window
+        self.attends = readout != "last"
         self.asked = window if readout == "window" else None
         self.embed = nn.Linear(inputs, hidden)
         self.blocks = nn.ModuleList(_Block(hidden, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
-        self.query = nn.Linear(hidden, hidden)
-        self.key = nn.Linear(hidden, hidden, bias=False)
+        if self.attends:
+            self.query = nn.Linear(hidden, hidden)
+            self.key = nn.Linear(hidden, hidden, bias=False)
         self.positions: nn.Module | None = None
         if positions == "sinusoidal":
             self.positions = Sinusoids(hidden)
@@ -57,15 +67,52 @@ class SelfAttention(nn.Module):
             self.positions = LearnedPositions(longest, hidden)
         rotary = positions == "rotary"
         self.rotary = Rotary(hidden // heads) if rotary else None
-        self.rotary_readout = Rotary(hidden) if rotary else None
+        self.rotary_readout = Rotary(hidden) if rotary and self.attends else None
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """What a stream carries: name -> shape without the batch; nothing where it cannot."""
+        window = self.window or 1
+        if self.attends or not self.causal or self.rotary is None or window == 1:
+            return {}
+        ring = len(self.blocks), window - 1, self.embed.out_features
+        return {"keys": ring, "values": ring, "kept": (1,)}
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """
         Return the pooled state (batch, hidden) of (batch, time, inputs), and the weights.
 
-        The weights (batch, time) sum to one over the valid steps and are 0 on padding.
+        The weights (batch, time) sum to one over the valid steps and are 0 on padding; None
+        without a readout that asks.
         """
-        return self._read_out(self.states(inputs, lengths), lengths)
+        states = self.states(inputs, lengths)
+        if not self.attends:
+            return gather_steps(states, lengths[:, None] - 1).squeeze(1), None
+        return self._read_out(states, lengths)
+
+    def resume(
+        self, inputs: Tensor, lengths: Tensor, state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the state to answer from, (batch, hidden), and what the next step starts from."""
+        if self.rotary is None or self.window is None:
+            raise ValueError("This network answers whole rows alone.")
+        time = inputs.shape[1]
+        behind = Behind(lengths, time, self.window, state["kept"])
+        # As wide as all heads: runtimes are slow where few columns meet many.
+        heads = cast("_Block", self.blocks[0]).heads
+        cosines, sines = (
+            each[:, None].expand(-1, heads, -1) for each in self.rotary(behind.before + time)
+        )
+        x: Tensor = self.embed(inputs)
+        rings = []
+        for block, *ring in zip(
+            self.blocks, state["keys"].unbind(1), state["values"].unbind(1), strict=True
+        ):
+            x, keys, values = cast("_Block", block).resume(x, behind, (cosines, sines), *ring)
+            rings.append((keys, values))
+        last: Tensor = self.norm(gather_steps(x, lengths[:, None] - 1).squeeze(1))
+        keys, values = (torch.stack(each, dim=1) for each in zip(*rings, strict=True))
+        return last, {"keys": keys, "values": values, "kept": behind.kept}
 
     def states(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the states (batch, time, hidden) of (batch, time, inputs) after all blocks."""
@@ -73,7 +120,10 @@ class SelfAttention(nn.Module):
         x: Tensor = self.embed(inputs)
         if self.positions is not None:
             x = x + self.positions(lengths, time)
-        turns = self.rotary(time) if self.rotary is not None else None
+        turns = None
+        if self.rotary is not None:
+            cosines, sines = self.rotary(time)
+            turns = cosines[:, None], sines[:, None]
         sight = self._sight(lengths, time)
         for block in self.blocks:
             x = block(x, sight, turns)
@@ -122,13 +172,33 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, sight: Everywhere | Nearby, turns: Turns | None) -> Tensor:
         """Take (batch, time, hidden), who sees whom, and how far each step is turned."""
-        queries, keys, values = (
-            part.unflatten(-1, (self.heads, -1))  # (batch, time, heads, width)
-            for part in self.project(self.norm(x)).chunk(3, dim=-1)
-        )
+        queries, keys, values = (self._split(part) for part in self._project(x))
         if turns is not None:
-            cosines, sines = (each[:, None] for each in turns)
-            queries, keys = (rotate(each, (cosines, sines)) for each in (queries, keys))
-        x = x + self.dropout(self.merge(sight.attend(queries, keys, values).flatten(2)))
+            queries, keys = (rotate(each, turns) for each in (queries, keys))
+        return self._merge(x, sight.attend(queries, keys, values))
+
+    def resume(
+        self, x: Tensor, behind: Behind, turns: Turns, *ring: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do so behind a ring of keys and values (batch, before, hidden); return the next ring."""
+        queries, *news = self._project(x)
+        keys, values = (torch.cat(pair, dim=1) for pair in zip(ring, news, strict=True))
+        cosines, sines = turns
+        own = cosines[behind.before :], sines[behind.before :]
+        turned = rotate(self._split(keys), turns)
+        found = behind.attend(rotate(self._split(queries), own), turned, self._split(values))
+        return self._merge(x, found), behind.keep(keys), behind.keep(values)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, (batch, time, hidden) each."""
+        parts: tuple[Tensor, ...] = self.project(self.norm(x)).chunk(3, dim=-1)
+        return parts
+
+    def _split(self, part: Tensor) -> Tensor:
+        """Return (batch, time, heads, width) of (batch, time, hidden)."""
+        return part.reshape(*part.shape[:2], self.heads, part.shape[2] // self.heads)
+
+    def _merge(self, x: Tensor, found: Tensor) -> Tensor:
+        x = x + self.dropout(self.merge(found.flatten(2)))
         fed: Tensor = x + self.dropout(self.feed(x))
         return fed

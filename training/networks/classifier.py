@@ -71,6 +71,11 @@ class Classifier(nn.Module):
         return self.reader.attends
 
     @property
+    def exact(self) -> bool:
+        """Whether, once exported, a batch shows in no bit of an answer on CPU."""
+        return self.reader.exact
+
+    @property
     def target_scale(self) -> Tensor:
         """The scale (1,) by which errors compare: probabilities are compared as they are."""
         return torch.ones(1)

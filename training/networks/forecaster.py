@@ -55,6 +55,11 @@ class Forecaster(nn.Module):
         return self.reader.attends
 
     @property
+    def exact(self) -> bool:
+        """Whether, once exported, a batch shows in no bit of an answer on CPU."""
+        return self.reader.exact
+
+    @property
     def target_scale(self) -> Tensor:
         """The scale (targets,) by which errors of different targets compare."""
         return self.normaliser.scale[: self.normaliser.targets]
@@ -66,11 +71,9 @@ class Forecaster(nn.Module):
 
         Nothing where some part needs the whole row again at every step.
         """
-        normaliser, reader = self.normaliser, self.reader
-        if not (isinstance(normaliser, CausalNormaliser) and isinstance(reader, Recurrent)):
-            return {}
-        of_reader = reader.state_shapes
-        if self.segments is not None or self.skip is not None or not of_reader:
+        normaliser, of_reader = self.normaliser, self.reader.state_shapes
+        whole = self.segments is not None or self.skip is not None
+        if whole or not of_reader or not isinstance(normaliser, CausalNormaliser):
             return {}
         if self.channels is not None:
             rows = self.channels.targets
@@ -105,11 +108,7 @@ class Forecaster(nn.Module):
         where there is nothing to carry.
         """
         normaliser, reader = self.normaliser, self.reader
-        if (
-            not self.state_shapes
-            or not isinstance(normaliser, CausalNormaliser)
-            or not isinstance(reader, Recurrent)
-        ):
+        if not (self.state_shapes and isinstance(normaliser, CausalNormaliser)):
             raise ValueError("This network answers whole rows alone.")
         batch, of_levels = normaliser.resume(sequences, lengths, state)
         of_reader = {name: state[name] for name in reader.state_shapes}

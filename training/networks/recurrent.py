@@ -82,6 +82,11 @@ class Recurrent(nn.Module):
         return self.dropout(state), weights
 
     @property
+    def exact(self) -> bool:
+        """Whether its native nodes answer a row alone and in a batch alike, bit for bit."""
+        return self.pool is None
+
+    @property
     def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """
         What a stream carries from step to step, name -> shape without the batch.
