@@ -16,14 +16,16 @@ COPY training training
 # takes no extras.
 RUN sed -i "s/onnxruntime-gpu/${ONNXRUNTIME}/" pyproject.toml \
     && sed -i "s/onnxruntime-gpu/${ONNXRUNTIME%%\[*}/" constraints.txt \
-    && /opt/seqserve/bin/pip install --no-cache-dir --constraint constraints.txt . \
+    && /opt/seqserve/bin/pip install --no-cache-dir --constraint constraints.txt '.[redis]' \
     && /opt/seqserve/bin/pip uninstall --yes pip setuptools
 
 FROM python:3.11-slim-bookworm
-RUN useradd --system --uid 10001 --no-create-home seqserve
+RUN useradd --system --uid 10001 --no-create-home seqserve \
+    && install --directory --owner 10001 /var/lib/seqserve
 COPY --from=build /opt/seqserve /opt/seqserve
 ENV PATH=/opt/seqserve/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    SEQSERVE_CACHE=/tmp/seqserve-cache
+    SEQSERVE_CACHE=/tmp/seqserve-cache SEQSERVE_STORE=sqlite:////var/lib/seqserve/sessions.db
+VOLUME /var/lib/seqserve
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

@@ -5,8 +5,10 @@ import math
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from examples.serving import serving
+from examples.serving import free_port, serving
 from service.settings import CACHE, ZOO, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -56,13 +58,16 @@ def test_make_demo_trains_serves_forecasts_draws_and_ends_by_itself():
 def test_the_request_of_the_readme_gets_the_answer_of_the_readme(tmp_path):
     bodies = re.findall(r"-d '(\{.*?\})'\n", README, re.DOTALL)
     paths = re.findall(r"http://127.0.0.1:8000(/v1\S+) -H", README)
-    assert [path.rpartition("/")[2] for path in paths] == ["predict", "backtest"]
+    assert [path.rpartition("/")[2] for path in paths] == ["predict", "backtest", "sessions"]
     with serving(tmp_path / "service.log", "--provider", "cpu") as service:
-        answer, backtest = (
+        answer, backtest, opened = (
             httpx.post(f"{service.url}{path}", json=json.loads(body))
             for path, body in zip(paths, bodies, strict=True)
         )
     assert answer.status_code == backtest.status_code == 200
+    assert opened.status_code == 201
+    assert (opened.json()["step"], opened.json()["count"]) == (0, 12)
+    assert opened.json()["prediction"]["mean"] == answer.json()["predictions"][0]["mean"]
     assert backtest.json()["series"][0]["windows"] == 3
     (promised,) = (json.loads(block) for block in blocks("json"))
     found = answer.json()
@@ -82,7 +87,7 @@ def test_the_table_of_the_readme_is_forecast(tmp_path, monkeypatch):
     ]
     (tmp_path / "history.csv").write_text("\n".join(["unique_id,ds,co2", *rows]))
     monkeypatch.chdir(tmp_path)
-    (client,) = blocks("python")
+    client, _ = blocks("python")
     named = {}
     with serving(tmp_path / "service.log", "--provider", "cpu") as service:
         exec(client.replace("http://127.0.0.1:8000", service.url), named)  # noqa: S102  ours
@@ -91,6 +96,32 @@ def test_the_table_of_the_readme_is_forecast(tmp_path, monkeypatch):
     assert forecasts.columns == promised.split(", ")
     assert forecasts["unique_id"].to_list() == ["a"] * 13 + ["b"] * 13
     assert forecasts["ds"].min().isoformat() == str(weeks[-1] + 7)
+
+
+def test_the_client_of_the_readme_survives_a_service_that_is_killed_again_and_again(tmp_path):
+    _, client = blocks("python")
+    assert len([line for line in client.splitlines() if line]) <= 20
+    named = {}
+    exec(client, named)  # noqa: S102  ours
+    values = [round(340 + number % 7 / 3, 2) for number in range(60)]
+    environment = {"SEQSERVE_STORE": f"sqlite:///{tmp_path}/sessions.db"}
+    log, port = tmp_path / "service.log", free_port()
+    url = f"http://127.0.0.1:{port}"
+    whole = ThreadPoolExecutor(1).submit(list, named["forecasts"](values, url=url))
+    for turn in range(4):
+        with serving(log, "--provider", "cpu", port=port, environment=environment) as service:
+            # The last one stays until the client has all it wants.
+            wait([whole], timeout=60 if turn == 3 else 0.15)
+            if turn < 3:
+                os.kill(service.pid, signal.SIGKILL)
+            else:
+                answer = httpx.post(
+                    f"{url}/v1/models/co2-gru/predict", json={"sequences": [values]}
+                )
+    found = whole.result(timeout=0)
+    assert len(found) == 60
+    assert found[0] is None
+    assert found[-1] == answer.json()["predictions"][0]
 
 
 def test_the_training_command_of_the_readme_trains_on_a_table_like_its_own(tmp_path):

@@ -12,9 +12,38 @@ from service.engine.core import Engine
 from service.http.limits import TIMEOUT
 from service.http.schemas import arrow
 from service.http.schemas.backtest import BacktestRequest
-from service.http.schemas.examples import example_backtest, example_request
+from service.http.schemas.examples import (
+    SESSION,
+    example_backtest,
+    example_opening,
+    example_request,
+    example_step,
+    example_steps,
+)
 from service.http.schemas.native import PredictRequest
 from service.http.schemas.oip_documents import InferRequest
+from service.http.schemas.sessions import OpenIn, StateOut
+from service.http.schemas.steps import StepIn, StepsIn
+
+# What the bodies are of the calls whose paths end so.
+SESSIONS: dict[str, type[BaseModel]] = {
+    "/sessions": OpenIn,
+    "/steps/{n}": StepIn,
+    "}/steps": StepsIn,
+    "/state": StateOut,
+}
+_BODIES: tuple[type[BaseModel], ...] = (
+    PredictRequest,
+    BacktestRequest,
+    InferRequest,
+    *SESSIONS.values(),
+)
+EXAMPLES: dict[type[BaseModel], Callable[[ModelCard], Any]] = {
+    OpenIn: example_opening,
+    StepIn: example_step,
+    StepsIn: example_steps,
+    StateOut: lambda _: {"state": "what GET answered"},
+}
 
 _HEADERS = [
     {
@@ -51,7 +80,7 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
         text = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        for wire in (PredictRequest, BacktestRequest, InferRequest):
+        for wire in _BODIES:
             schema = wire.model_json_schema(ref_template="#/components/schemas/{model}")
             text["components"]["schemas"] |= schema.pop("$defs", {})
             text["components"]["schemas"][wire.__name__] = schema
@@ -66,6 +95,11 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
                 operations["post"]["responses"]["200"]["content"] |= _table(_ANSWERS)
             if path.endswith("/backtest"):
                 operations["post"]["requestBody"] = _body(cards, BacktestRequest, example_backtest)
+            for end, wire in SESSIONS.items():
+                if path.endswith(end) and (method := {"post", "put"} & operations.keys()):
+                    operation = operations[method.pop()]
+                    operation["parameters"] += _HEADERS
+                    operation["requestBody"] = _body(cards, wire, EXAMPLES[wire])
             for operation in operations.values():
                 _name_examples(operation, cards)
         return text
@@ -93,7 +127,7 @@ def _table(what: str) -> dict[str, Any]:
 
 
 def _name_examples(operation: dict[str, Any], cards: Sequence[ModelCard]) -> None:
-    values = {"name": cards[0].name if cards else "name", "version": "1"}
+    values = {"name": cards[0].name if cards else "name", "version": "1", "id": SESSION, "n": "1"}
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
             parameter["example"] = values[parameter["name"]]

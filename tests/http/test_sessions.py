@@ -6,7 +6,7 @@ from service.sessions.errors import StoreUnavailable
 from service.sessions.sqlite import SqliteStore
 from service.sessions.store import Limits
 from service.settings import Settings
-from tests.http.inprocess import GRU, SMALL, Service, running, weeks
+from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 from tests.sessions.house import publish
 
 
@@ -294,3 +294,23 @@ async def test_a_recurrent_model_is_asked_only_what_is_new(tmp_path):
         assert taken.json()["prediction"]["mean"] == [4953.0, 4953.0]
         size = (await service.client.get(f"/v1/sessions/{session}")).json()["bytes"]
         assert size < 2_000
+
+
+async def test_the_examples_of_the_docs_page_work_when_pasted(service):
+    paths = (await service.client.get("/openapi.json")).json()["paths"]
+
+    def example(path: str, model: str, method: str = "post") -> dict:
+        body = paths[path][method]["requestBody"]["content"]["application/json"]
+        return body["examples"][model]["value"]
+
+    for model in (GRU, ATTENTION):
+        session = await opened(service, example("/v1/models/{name}/sessions", model), model)
+        assert session["prediction"]["mean"]
+        body = example("/v1/sessions/{id}/steps/{n}", model)
+        taken = await step(service, session["session"], 1, body)
+        assert taken.json()["prediction"]["mean"]
+        many = example("/v1/models/{name}/steps", model)
+        many["steps"][0] |= {"session": session["session"], "step": 2}
+        told = await service.client.post(f"/v1/models/{model}/steps", json=many)
+        assert told.json()["answers"][0]["status"] == 200
+    assert example("/v1/sessions/{id}/state", GRU, "put").keys() == {"state"}

@@ -4,6 +4,8 @@ from typing import Any
 
 from models.contract import ModelCard
 
+SESSION = "an-id-from-opening-one"
+
 
 def example_request(card: ModelCard) -> dict[str, Any]:
     """Return a small valid body for a model: two sequences of different lengths."""
@@ -18,6 +20,24 @@ def example_backtest(card: ModelCard) -> dict[str, Any]:
     item = _sequence(card, length, 0)
     item.pop("future", None)  # part of the values
     return {"series": [item], "origins": 2}
+
+
+def example_opening(card: ModelCard) -> dict[str, Any]:
+    """Return a small valid body that opens a session: a history just long enough."""
+    item = _sequence(card, card.min_length, 0)
+    item.pop("id")
+    return item
+
+
+def example_step(card: ModelCard) -> dict[str, Any]:
+    """Return a small valid body for a step of a session of one row."""
+    item = _sequence(card, 1, 0)
+    return {name: item[name] for name in ("values", "future") if name in item}
+
+
+def example_steps(card: ModelCard) -> dict[str, Any]:
+    """Return a body of the right form for steps of many sessions, whose ids are the caller's."""
+    return {"steps": [{"session": SESSION, "step": 1} | example_step(card)]}
 
 
 def _sequence(card: ModelCard, length: int, number: int) -> dict[str, Any]:
