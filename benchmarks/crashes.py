@@ -37,7 +37,7 @@ def main(kills: int, steps: int, sessions: int, seed: int, *, redis: bool) -> No
         references: list[Reference] = [Torch(folder), Window(folder)]
         plan = Plan(kills, steps, sessions, seed=seed)
         if redis:
-            plan = replace(plan, services=2, rolling=10, redis=20)
+            plan = replace(plan, services=2, pace=0.2, rolling=10, redis=20)
         report = asyncio.run(Drill(plan, folder, references, click.echo).run())
     _print(report)
     slow = sum(start > READY for start in report.starts)

@@ -48,13 +48,19 @@ class Client:
     """Some streams of one model, stepped together until ``stop`` is set."""
 
     def __init__(
-        self, streams: Sequence[Stream], urls: Sequence[str], tally: Tally, rng: random.Random
+        self,
+        streams: Sequence[Stream],
+        urls: Sequence[str],
+        tally: Tally,
+        rng: random.Random,
+        pace: float,
     ) -> None:
         self._streams = streams
         self._model = streams[0].model
         self._urls = urls
         self._tally = tally
         self._rng = rng
+        self._pace = pace
         self._http = httpx.AsyncClient(timeout=TIMEOUT)
         self._socket: ClientConnection | None = None
 
@@ -63,6 +69,7 @@ class Client:
         try:
             while not stop.is_set():
                 await self._round()
+                await asyncio.sleep(self._pace)
         except Fault as fault:
             self._tally.faults.append(str(fault))
         finally:

@@ -35,6 +35,7 @@ class Plan:
     sessions: int = 50
     services: int = 1
     seed: int = 0
+    pace: float = 0.0  # seconds that a client rests after each round of steps
     rolling: int = 0  # kills from one rolling restart to the next; 0: none
     redis: int = 0  # kills of services from one kill of Redis to the next; 0: no Redis, but SQLite
 
@@ -143,6 +144,7 @@ class Drill:
                 urls,
                 self.report.tally,
                 random.Random(self._rng.random()),  # noqa: S311
+                self._plan.pace,
             )
             for begin in range(0, len(streams), GROUP)
         ]
