@@ -17,6 +17,8 @@ from benchmarks.crashing.processes import PLACES
 from benchmarks.crashing.references import Torch, Window
 from benchmarks.crashing.streams import Fault, Stream
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture(scope="module")
 def folder():

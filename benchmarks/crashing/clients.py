@@ -22,7 +22,7 @@ PATIENCE = 120.0  # seconds for one step, with all its retries
 AGAIN = 0.05  # share of the acknowledged steps that are sent once more
 PAUSE = 0.2  # seconds before a service that is not there is asked again
 BROKEN = (httpx.TransportError, WebSocketException, OSError, TimeoutError)
-NOT_NOW = {500, 503, 504}
+NOT_NOW = {503, 504}
 
 
 class Told(NamedTuple):

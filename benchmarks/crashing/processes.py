@@ -16,6 +16,7 @@ import httpx
 from benchmarks.crashing.points import PASSES, POINT, POINTS
 from examples.serving import NotStarted, free_port
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds for a start, for an end, and for a point to be passed
 MOST_PASSES = 40
 RANDOM, STARTING = "random", "starting"  # kills that come from without
@@ -40,7 +41,11 @@ class _Process:
     async def spawn(self, *command: str, environment: Mapping[str, str] | None = None) -> None:
         with self.log.open("ab") as out:
             self._process = await asyncio.create_subprocess_exec(
-                *command, stdout=out, stderr=out, env={**os.environ, **(environment or {})}
+                *command,
+                stdout=out,
+                stderr=out,
+                cwd=ROOT,
+                env={**os.environ, **(environment or {})},
             )
 
     async def end(self, number: int = signal.SIGKILL) -> int:

@@ -1,7 +1,7 @@
 """What the answers should have been: torch alone for a stream, whole windows for a window."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -78,8 +78,8 @@ class Torch:
                 worst = max(worst, difference)
         return Verdict(answers, wrong, worst)
 
-    def _answers(self, stream: Stream) -> NDArray[np.float32]:
-        """Return the forecast after each acknowledged step, (steps, horizon, levels)."""
+    def _answers(self, stream: Stream) -> Sequence[NDArray[np.float32]]:
+        """Return the forecast after each acknowledged step, each (horizon, levels)."""
         acknowledged = stream.payloads[: len(stream.answers)]
         inputs = np.array([value for payload in acknowledged for value in payload], np.float32)
         ends = np.cumsum([len(payload) for payload in acknowledged]) - 1
@@ -97,8 +97,7 @@ class Torch:
                 predictions, carried = self._network.resume(rows, lengths, None, begun)
                 found.append(predictions[:, :, 0].numpy())
                 state = {name: each[-1:] for name, each in carried.items()}
-        every: NDArray[np.float32] = np.concatenate(found)[ends]
-        return every
+        return list(np.concatenate(found)[ends]) if found else []
 
 
 class Window:
