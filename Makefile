@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate lock clean
+.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,6 +48,9 @@ figures: $(STAMP) ## train and score the published benchmarks (hours); needs SEQ
 
 simulate: $(STAMP) ## the scheduler beside simpler rules, with a virtual clock
 	$(BIN)/python -m benchmarks.simulate
+
+crashes: $(STAMP) ## kill services 1,000 times while clients step (40 min); ARGS="--redis" for two on one Redis
+	$(BIN)/python -m benchmarks.crashes $(ARGS)
 
 lock: $(STAMP) ## write the versions now installed into constraints.txt
 	(head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new

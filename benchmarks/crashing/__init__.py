@@ -1,0 +1,1 @@
+"""Services that are killed while clients step sessions, and what is held against the answers."""
