@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent / "models"
 KINDS = ("lstm", "gru", "attention")
 STEPS, FEATURES, HORIZON = 96, 8, 24
 LONGEST = 512
-STREAM, LONGEST_STREAM = "bench-stream", 2048
+STREAMS, LONGEST_STREAM = (64, 256), 2048  # hidden
 QUANTILES = (0.1, 0.5, 0.9)
 
 
@@ -41,11 +41,11 @@ def recipe(kind: str) -> Recipe:
     )
 
 
-def stream_recipe() -> Recipe:
-    """Return 2 layers of 64 that read one series, keep their state, and answer 24 steps."""
+def stream_recipe(hidden: int) -> Recipe:
+    """Return 2 layers that read one series, keep their state, and answer 24 steps."""
     made = recipe("gru")
-    network = {"kind": "gru", "hidden": 64, "layers": 2, "stream": True}
-    changes = {"name": STREAM, "max_length": LONGEST_STREAM, "network": network}
+    network = {"kind": "gru", "hidden": hidden, "layers": 2, "stream": True}
+    changes = {"name": f"bench-stream-{hidden}", "max_length": LONGEST_STREAM, "network": network}
     data = made.data.model_dump() | {"features": ()}
     return Recipe.model_validate(made.model_dump() | changes | {"data": data})
 
@@ -87,7 +87,7 @@ def published(made: Recipe, root: Path = ROOT) -> Entry:
 @click.command()
 def main() -> None:
     """Publish the models of the benchmarks that are not there yet."""
-    for made in (*map(recipe, KINDS), stream_recipe()):
+    for made in (*map(recipe, KINDS), *map(stream_recipe, STREAMS)):
         entry = published(made)
         click.echo(f"{entry.name} version {entry.version}: {entry.path}")
 

@@ -1,7 +1,6 @@
 """Steps of sessions a second, with durable state, beside sending the whole window again."""
 
 import asyncio
-import json
 import statistics
 import tempfile
 import time
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 
-from benchmarks.models import STREAM, published, stream_recipe
+from benchmarks.models import STREAMS, published, stream_recipe
 from examples.serving import serving
 from service.engine.cpus import available_cpus
 
@@ -34,10 +33,10 @@ Rows = list[tuple[str, float, float, float]]  # name, answers/s, p50 and p99 ms 
 class Caller:
     """One client with many sessions, each of which is at the same step."""
 
-    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, client: httpx.AsyncClient, model: str) -> None:
         self._url = url
         self._client = client
-        self._model = f"/v1/models/{STREAM}"
+        self._model = f"/v1/models/{model}"
         self._sessions: list[str] = []
         self._step = 0
 
@@ -142,11 +141,11 @@ def series(length: int, seed: int = 0) -> list[float]:
     return [round(value, 3) for value in walk.tolist()]
 
 
-async def compare(url: str, seconds: float) -> Rows:
+async def compare(url: str, model: str, seconds: float) -> Rows:
     """Measure every way of asking, one after the other."""
     rows: Rows = []
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        caller = Caller(url, client)
+        caller = Caller(url, client, model)
         await caller.open()
         for length in WINDOWS:
             began = time.perf_counter()
@@ -184,10 +183,12 @@ def row(
 @click.command()
 @click.option("--seconds", default=5.0, show_default=True, help="Time for each way of asking.")
 @click.option("--store", default=None, help="Where sessions are kept; a file of its own if absent.")
+@click.option("--hidden", type=click.Choice(STREAMS), default=64, show_default=True)
 @click.option("--durability", default="process", show_default=True)
-def main(seconds: float, store: str | None, durability: str) -> None:
-    """Serve a recurrent model of 2 x 64, untrained, and ask it in every way."""
-    models = published(stream_recipe()).path.parents[1]
+def main(seconds: float, store: str | None, hidden: int, durability: str) -> None:
+    """Serve a recurrent model of two layers, untrained, and ask it in every way."""
+    entry = published(stream_recipe(hidden))
+    models = entry.path.parents[1]
     with tempfile.TemporaryDirectory() as folder:
         chosen = {
             "SEQSERVE_STORE": store or f"sqlite:///{folder}/sessions.db",
@@ -195,14 +196,14 @@ def main(seconds: float, store: str | None, durability: str) -> None:
         }
         log = Path(folder, "service.log")
         with serving(log, "--models", str(models), environment=CALM | chosen) as service:
-            rows = asyncio.run(compare(service.url, seconds))
+            rows = asyncio.run(compare(service.url, entry.name, seconds))
     table = Table("way", "answers/s", "p50 ms", "p99 ms", "x 96", "x 2,048", box=box.MARKDOWN)
     short, long = rows[0][1], rows[1][1]
     for name, rate, p50, p99 in rows:
         cells = f"{rate:,.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{rate / short:.1f}"
         table.add_row(name, *cells, f"{rate / long:.1f}")
     Console(width=140).print(table)
-    click.echo(json.dumps({"processors": available_cpus(), "durability": durability}))
+    click.echo(f"2 x {hidden}, {available_cpus()} processors, durability {durability}")
 
 
 if __name__ == "__main__":

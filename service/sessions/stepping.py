@@ -30,9 +30,10 @@ from service.sessions.records import Found, Record
 from service.sessions.score import Sums
 from service.sessions.steps import Advance, take
 from service.sessions.store import Change, Conflict, Full, Outcome, Store, Stored
-from service.sessions.turns import Forecast, Step, Taken, Told, Turn, turns
+from service.sessions.turns import Forecast, Step, Taken, Told, Turn, rounds
 
 Clock = Callable[[], float]
+ABREAST = 3  # turns of one request at a time: one is stored while the next one is computed
 
 
 class Aging(NamedTuple):
@@ -87,11 +88,22 @@ class Stepper:
         are not found.
         """
         told: list[Told | None] = [None] * len(steps)
-        for places in turns([step.session for step in steps]):
-            turn = Turn(Caller(tenant, model), [steps[place] for place in places])
-            await self._take_turn(turn)
+        caller, free = Caller(tenant, model), asyncio.Semaphore(ABREAST)
+
+        async def take(places: Sequence[int]) -> None:
+            turn = Turn(caller, [steps[place] for place in places])
+            async with free:
+                await self._take_turn(turn)
             for place, step in zip(places, turn.steps, strict=True):
                 told[place] = turn.told[step.session]
+
+        for turns in rounds([step.session for step in steps]):
+            if len(turns) == 1:
+                await take(turns[0])
+                continue
+            async with asyncio.TaskGroup() as group:
+                for places in turns:
+                    group.create_task(take(places))
         return [outcome for outcome in told if outcome is not None]
 
     async def _take_turn(self, turn: Turn) -> None:

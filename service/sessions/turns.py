@@ -17,7 +17,7 @@ from service.sessions.records import Record
 from service.sessions.steps import Inputs
 from service.sessions.stream import Stream
 
-AT_ONCE = 512  # steps of one turn; the event loop breathes between two
+AT_ONCE = 128  # steps of one turn: one read, one run, one write
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +99,19 @@ class Turn:
         return StepsReport(len(taken) - replayed, replayed, refused, self._store_seconds, seconds)
 
 
-def turns(sessions: Sequence[str]) -> Iterator[list[int]]:
+def rounds(sessions: Sequence[str]) -> Iterator[list[list[int]]]:
     """
-    Yield the places of steps that may be taken together, given whose each is.
+    Yield rounds of turns of the places of steps, given whose each is.
 
-    No session comes twice in one turn, and its steps keep their order from turn to turn.
+    No session comes twice in one round, so that its turns may go side by side, and the steps of
+    a session keep their order from round to round.
     """
     seen: dict[str, int] = {}
-    rounds: list[list[int]] = []
+    found: list[list[int]] = []
     for place, session in enumerate(sessions):
         turn = seen[session] = seen.get(session, -1) + 1
-        if turn == len(rounds):
-            rounds.append([])
-        rounds[turn].append(place)
-    for places in rounds:
-        for begin in range(0, len(places), AT_ONCE):
-            yield places[begin : begin + AT_ONCE]
+        if turn == len(found):
+            found.append([])
+        found[turn].append(place)
+    for places in found:
+        yield [places[begin : begin + AT_ONCE] for begin in range(0, len(places), AT_ONCE)]
