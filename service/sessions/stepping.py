@@ -135,7 +135,7 @@ class Stepper:
         works: dict[Entry, list[_Work]] = {}
         for step, record in await self._read(turn, turn.left):
             try:
-                work = await self._prepare(turn.caller, step, record)
+                work = await self._prepare(turn, step, record)
             except (SessionError, EngineError) as exc:
                 turn.told[step.session] = exc
                 continue
@@ -161,11 +161,14 @@ class Stepper:
             found = await self._store.read([step.session for step in steps])
         return list(zip(steps, found, strict=True))
 
-    async def _prepare(self, caller: Caller, step: Step, found: Found) -> "_Work | Taken":
-        record = caller.own(step.session, found)
+    async def _prepare(self, turn: Turn, step: Step, found: Found) -> "_Work | Taken":
+        record = turn.caller.own(step.session, found)
         if replay := _again(step, record):
             return replay
-        model = await pinned(self._engine, record)
+        file = record.model, record.version, record.model_hash
+        model = turn.models.get(file)
+        if model is None:
+            model = turn.models[file] = await pinned(self._engine, record)
         stream = decode(record.state, model.card)
         advance = Advance(stream, step.read(model.card, stream))
         return _Work(step, record, model, advance, stream.score)

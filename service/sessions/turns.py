@@ -75,6 +75,7 @@ class Turn:
         self.caller = caller
         self.steps = steps
         self.told: dict[str, Told] = {}  # by session
+        self.models: dict[tuple[str, int, str], LoadedModel] = {}  # by name, version and hash
         self._store_seconds = 0.0
 
     @property

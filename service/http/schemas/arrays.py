@@ -1,13 +1,16 @@
 """Nested lists from JSON into float32 arrays, or the exact place that does not fit."""
 
+from array import array
 from collections.abc import Iterable
 from itertools import chain
+from typing import cast
 
 import numpy as np
 
 from service.engine.jobs import Array
 from service.http.errors import InvalidRequest
 
+FEW = 64  # numbers, as a step of a session brings them
 _NUMBER_OR_NULL = {int, float, type(None)}
 
 
@@ -36,6 +39,11 @@ def to_matrix(values: object, place: str) -> Array:
 
 
 def _float32(flat: list[object]) -> Array:
+    if len(flat) <= FEW:
+        try:  # a tenth of what numpy takes; too large a number becomes infinite here, too
+            return np.frombuffer(array("f", cast(list[float], flat)), np.float32)
+        except (TypeError, OverflowError):  # null, or an integer beyond any float
+            pass
     with np.errstate(over="ignore"):  # becomes infinite, which the engine refuses with its place
         return np.array(flat, dtype=np.float32)
 

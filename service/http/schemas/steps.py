@@ -124,7 +124,6 @@ class Asked:
     future: Array | None = None
     quantiles: list[float] | None = None
     attention: bool = False
-    place: str = ""  # of it in the body
 
     @property
     def digest(self) -> bytes:
@@ -145,15 +144,15 @@ class Asked:
             raise Unfit(str(exc)) from exc
 
     def _read(self, card: ModelCard, stream: Stream) -> Inputs:
-        place = f"{self.place}." if self.place else ""
-        check_steps(self.values, card, f"{place}values", card.given)
         if self.attention and not card.attention:
-            raise InvalidRequest(f"{place}explain", "this model has no attention weights")
-        wanted_levels(self.quantiles, card)
+            raise InvalidRequest("explain", "this model has no attention weights")
+        if self.quantiles is not None:
+            wanted_levels(self.quantiles, card)
         if not card.calendar and not card.static and stream.static is None:
             return Inputs(self.values, self.future, self.attention)
+        check_steps(self.values, card, "values", card.given)
         series = Series(self.values, future=self.future, static=stream.static)
-        sequence, future = extend(series, _now(stream, card), card, self.place or "step")
+        sequence, future = extend(series, _now(stream, card), card, "step")
         return Inputs(sequence, future, self.attention)
 
 
@@ -221,7 +220,7 @@ def _asked(sent: _Sent, place: str) -> Asked:
     dot = f"{place}." if place else ""
     future = None if sent.future is None else to_matrix(sent.future, f"{dot}future")
     values = to_matrix(sent.values, f"{dot}values")
-    return Asked(values, future, sent.quantiles, bool(sent.explain), place)
+    return Asked(values, future, sent.quantiles, bool(sent.explain))
 
 
 def _now(stream: Stream, card: ModelCard) -> datetime | None:
