@@ -1,5 +1,6 @@
 """The console command: serve and list models here; training's commands are found by name."""
 
+import asyncio
 import os
 import tempfile
 from contextlib import ExitStack, suppress
@@ -18,6 +19,7 @@ from service.accuracy import describe, summary
 from service.http.metrics import MULTIPROCESS
 from service.http.port import SharedPort
 from service.logs import configure
+from service.sessions.errors import UnusableStore
 from service.settings import Settings
 
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
@@ -67,6 +69,7 @@ def serve(
         raise click.UsageError(f"There is no folder {settings.models} to serve models from.")
     if settings.provider == "cuda":
         _insist_on_cuda()
+    _check_store(settings)
     with ExitStack() as stack:
         if settings.workers > 1:
             folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")
@@ -158,6 +161,16 @@ def _settings() -> Settings:
             for problem in exc.errors(include_url=False)
         )
         raise click.UsageError("\n".join(problems)) from exc
+
+
+def _check_store(settings: Settings) -> None:
+    """End with one line if the workers would end with a traceback each."""
+    try:
+        store = settings.open_store()
+    except UnusableStore as exc:
+        raise click.UsageError(f"SEQSERVE_STORE: {exc}") from exc
+    if store is not None:
+        asyncio.run(store.close())
 
 
 def _insist_on_cuda() -> None:

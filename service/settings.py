@@ -10,8 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 import models
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
+from service.sessions.location import open_store
 from service.sessions.sessions import SessionOptions
-from service.sessions.store import Limits
+from service.sessions.store import Limits, Store
 
 
 def _home(folder: str) -> Path:
@@ -108,14 +109,17 @@ class Settings(BaseSettings):
         """Return what the sessions must know, as their own value."""
         return SessionOptions(self.session_idle_s, self.state_key.get_secret_value().encode())
 
-    def store_limits(self) -> Limits:
-        """Return how much the store takes."""
-        return Limits(
+    def open_store(self) -> Store | None:
+        """Return where sessions are kept, None for nowhere; raise UnusableStore."""
+        if self.store == NO_STORE:
+            return None
+        limits = Limits(
             self.max_sessions,
             self.max_session_bytes,
             self.max_tenant_sessions,
             self.max_tenant_bytes,
         )
+        return open_store(self.store, limits=limits, durability=self.durability)
 
     def engine_options(self) -> EngineOptions:
         """Return what the engine must know, as its own value."""

@@ -130,6 +130,21 @@ def test_a_wrong_setting_ends_the_command_with_its_name(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("store", ["bogus", "sqlite:////proc/nowhere/sessions.db"])
+def test_a_store_that_cannot_be_opened_ends_the_command_with_one_line(store):
+    ended = subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve"],
+        env={**os.environ, "SEQSERVE_STORE": store},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "SEQSERVE_STORE" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_who_insists_on_cuda_is_told_at_once_where_there_is_none():
     device = choose_device("auto")
     if device.provider == "cuda":

@@ -21,11 +21,10 @@ from service.http.routes import backtest, native, oip, operations, steps, stream
 from service.http.routes import sessions as session_routes
 from service.logs import configure
 from service.memory import Tidy
-from service.sessions.location import open_store
 from service.sessions.sessions import Sessions
 from service.sessions.store import Store
 from service.sessions.sweeper import Sweeper
-from service.settings import NO_STORE, Settings
+from service.settings import Settings
 
 # A runner thread that has its answers waits so long for a busy event loop; Python's 5 ms are
 # several times what a batch takes.
@@ -104,8 +103,4 @@ def app() -> FastAPI:
     configure(settings.log_level, settings.log_format)
     metrics = Metrics()
     engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
-    store = None
-    if settings.store != NO_STORE:
-        durability, limits = settings.durability, settings.store_limits()
-        store = open_store(settings.store, durability=durability, limits=limits)
-    return create_app(engine, settings, metrics, store)
+    return create_app(engine, settings, metrics, settings.open_store())

@@ -1,9 +1,11 @@
 """Steps over one WebSocket: the numbers and errors of HTTP, without a request for each."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import orjson
+import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.types import Message
 
@@ -19,6 +21,7 @@ from service.http.schemas.native import parse
 from service.http.schemas.steps import NamedStep, read_named
 from service.sessions.sessions import Sessions
 
+log = structlog.get_logger("seqserve.access")
 AT_ONCE = 256  # messages that are answered together; the rest waits in the socket
 
 
@@ -40,9 +43,13 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
             await socket.send_denial_response(answer(exc, request_id))
             return
         await socket.accept(headers=[(b"x-request-id", request_id.encode())])
+        began, count = time.perf_counter(), 0
         async for messages in _together(socket):
+            count += len(messages)
             for said in await _answers(sessions, messages, (tenant, name, request_id), limits):
                 await socket.send_text(said.decode())
+        seconds = round(time.perf_counter() - began, 3)
+        log.info("stream", request_id=request_id, model=name, messages=count, seconds=seconds)
 
     return routes
 
