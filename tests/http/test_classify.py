@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from examples.serving import serving
 from models.contract import ModelCard
 from service.cli import main
+from service.sessions.sqlite import SqliteStore
 from tests.http.inprocess import SMALL, Service, running
 from tests.http.tables import ARROW, stream
 from tests.http.tensors import binary, lengths, read, tensor
@@ -226,3 +227,24 @@ def test_options_that_do_not_go_together_are_named(arguments, words):
     result = CliRunner().invoke(main, ["train", *arguments])
     assert result.exit_code == 1
     assert words in result.stderr
+
+
+async def test_a_session_of_a_classifier_says_what_the_whole_series_would(trained, tmp_path):
+    settings = SMALL.model_copy(update={"models": trained.models})
+    async with running(settings, SqliteStore(tmp_path / "sessions.db")) as service:
+        values = NEW[0][2].tolist()
+        opened = await service.client.post(f"/v1/models/{MODEL}/sessions", json={})
+        session = opened.json()["session"]
+        for number, part in enumerate((values[:10], values[10:]), start=1):
+            path = f"/v1/sessions/{session}/steps/{number}"
+            told = (await service.client.post(path, json={"values": part})).json()
+        whole = await service.predict({"sequences": [values]}, MODEL)
+        assert told["prediction"] == whole.json()["predictions"][0]
+        looked = (await service.client.get(f"/v1/sessions/{session}")).json()
+        assert looked["live_accuracy"] == {}
+        body = {"start": "2026-01-01T00:00:00Z"}
+        dated = await service.client.post(f"/v1/models/{MODEL}/sessions", json=body)
+        assert dated.status_code == 422
+        body = {"values": values, "quantiles": [0.5]}
+        levels = await service.client.post(f"/v1/models/{MODEL}/sessions", json=body)
+        assert levels.status_code == 422
