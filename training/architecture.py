@@ -9,7 +9,7 @@ Reset = Literal["after", "before"]
 Score = Literal["dot", "general", "concat"]
 Normalisation = Literal["last", "standard", "reversible", "scaled", "global", "running"]
 CAUSAL = ("global", "running")  # normalisations in which no step depends on a later one
-MEMORY = 512  # steps that running statistics remember, where a recipe does not say
+MEMORIES = 8  # that the longest window holds, where a recipe does not say how long one is
 FURTHEST = 600  # memories that a row may be long: e^-600 is still a number in float64
 Local = Literal["monotonic", "predicted"]  # local-m and local-p of Luong et al. 2015
 Positions = Literal["sinusoidal", "learned", "rotary"]
@@ -36,7 +36,7 @@ class NetworkRecipe(BaseModel):
     heads: Annotated[int, Field(ge=1)] = 4  # attention only
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     normalisation: Literal["auto"] | Normalisation = "auto"  # reversible for many series
-    memory: Annotated[int, Field(ge=2)] | None = None  # steps that a running one remembers
+    memory: Annotated[int, Field(ge=2)] | None = None  # steps; None: max_length / 8
     stream: bool = False  # demand a network that reads on from its state, a step at a time
     channels: Literal["joint", "independent"] = "joint"  # independent: one row for each target
     segment: Annotated[int, Field(ge=2)] | None = None  # steps read as one
@@ -72,6 +72,10 @@ class NetworkRecipe(BaseModel):
     def chosen(self) -> Literal["auto"] | Normalisation:
         """The normalisation that is given, or follows from the network; else auto."""
         return "running" if self.stream and self.normalisation == "auto" else self.normalisation
+
+    def remembered(self, longest: int) -> int:
+        """Return how many steps running statistics remember, of rows of ``longest`` at most."""
+        return self.memory or max(2, longest // MEMORIES)
 
     def _obstacles(self) -> str:
         """Name what must see a whole row again at every step."""

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from models.calendar import Cycle, cycle_columns, stands_still
 from models.contract import NAME_PATTERN
 from models.frequency import Frequency
-from training.architecture import FURTHEST, MEMORY, NetworkRecipe
+from training.architecture import FURTHEST, NetworkRecipe
 from training.errors import RecipeError
 
 MEDIAN = 0.5
@@ -140,7 +140,7 @@ class Trained(Protocol):
 
 def check_memory(network: NetworkRecipe, longest: int) -> None:
     """Raise ValueError where running statistics would leave the numbers there are."""
-    memory = network.memory or MEMORY
+    memory = network.remembered(longest)
     if network.chosen == "running" and longest > FURTHEST * memory:
         raise ValueError(
             f"memory = {memory} is too short for {longest} steps, take {-(-longest // FURTHEST)}"

@@ -239,20 +239,20 @@ def test_forward_is_what_resume_makes_of_zeros(exported):
 
 
 @pytest.mark.parametrize(
-    "chosen",
+    ("steps", "chosen"),
     [
-        {"kind": "gru", "normalisation": "running", "memory": 32},
-        RINGS | {"normalisation": "global", "window": 12},
+        (100_000, {"kind": "gru", "normalisation": "running", "memory": 32}),
+        (30_000, RINGS | {"normalisation": "global", "window": 12}),
     ],
     ids=["gru", "attention"],
 )
-def test_a_hundred_thousand_single_steps_in_the_file_do_not_drift(tmp_path, chosen):
+def test_a_great_many_single_steps_in_the_file_do_not_drift(tmp_path, steps, chosen):
     """After so many the answer is that of the last thousands alone, for no more is recalled."""
     network, path = made(missing=False, **chosen), tmp_path / "1.onnx"
     write_model(network, card_of(network, missing=False), path)
     answer, rng = in_onnx(path), np.random.default_rng(7)
     future = np.zeros((1, HORIZON, 1), "f4")
-    rows = rng.normal([5e3, 30, 0, 2], [1, 9, 3, 1], (1, 100_000, 4)).astype("f4")
+    rows = rng.normal([5e3, 30, 0, 2], [1, 9, 3, 1], (1, steps, 4)).astype("f4")
     state, one = zeros(network, 1), np.ones(1, int)
     for step in range(rows.shape[1]):
         found, state = answer(rows[:, step : step + 1], one, future, state)
@@ -312,6 +312,11 @@ def test_a_recipe_that_demands_a_stream_gets_running_statistics():
 def test_a_memory_that_makes_no_sense_is_refused(network, message):
     with pytest.raises(RecipeError, match=message):
         Recipe.build(document(**network), "here")
+
+
+def test_a_window_holds_eight_memories_unless_the_recipe_says_otherwise():
+    assert made(stream=True).normaliser.moments.memory == LONGEST // 8
+    assert made(stream=True, memory=7).normaliser.moments.memory == 7
 
 
 def test_rows_too_long_for_the_memory_are_refused():

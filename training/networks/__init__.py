@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from training.architecture import CAUSAL, MEMORY, NetworkRecipe, Normalisation
+from training.architecture import CAUSAL, NetworkRecipe, Normalisation
 from training.networks.attention import SelfAttention
 from training.networks.causal import CausalNormaliser
 from training.networks.channels import IndependentChannels
@@ -52,7 +52,7 @@ def _normaliser(recipe: Recipe, scaling: Scaling, *, missing: bool) -> Normalise
     stops = _stops(network)
     if kind not in CAUSAL:
         return Normaliser(*columns, kind=kind, missing=missing, stops=stops)
-    memory = (network.memory or MEMORY) if kind == "running" else None
+    memory = network.remembered(recipe.lengths[1]) if kind == "running" else None
     longest = max(recipe.lengths[1], SHORTEST_TRACE)
     return CausalNormaliser(
         *columns, kind=kind, missing=missing, stops=stops, memory=memory, longest=longest
