@@ -50,17 +50,18 @@ def _kept(models: Path, path: str, small: Body, body: Body) -> tuple[float, floa
     ):
         for _ in range(WARM):
             post(client, path, small)
-        before = _resident(service.pid)
+        before = resident(service.pid)
         post(client, path, body)
         time.sleep(2 * QUIET)  # until it has been quiet for long enough to trim
-        after = _resident(service.pid)
+        after = resident(service.pid)
         for _ in range(3):
             post(client, path, body)
         time.sleep(2 * QUIET)
-        return before, after - before, _resident(service.pid) - before
+        return before, after - before, resident(service.pid) - before
 
 
-def _resident(pid: int) -> float:
+def resident(pid: int) -> float:
+    """Return the MiB of a process that are in memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / MIB
 
 
