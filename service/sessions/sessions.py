@@ -125,14 +125,19 @@ class Sessions:
         return Session(record, decode(record.state, model.card))
 
     async def restore(self, tenant: str, session: str, token: str) -> Looked:
-        """Put a session where a token says it stood; raise NotASession and as ``look``."""
+        """
+        Put a session where a token says it stood; raise NotASession and as ``look``.
+
+        That takes a step of its own: numbers only ever go on, so that no step which was on its
+        way can be taken for one that follows.
+        """
         exported = unseal(token, await self._secret())
         record = await self._record(tenant, session)
         _check_origin(exported, await pinned(self._engine, record))
         now = self._clock()
         restored = replace(
             record,
-            step=exported.step,
+            step=record.step + 1,
             state=exported.state,
             request=b"",
             answer=b"",

@@ -14,6 +14,7 @@ from service.sessions.errors import (
     SessionNotFound,
     SessionsFull,
     StoreUnavailable,
+    WrongStep,
 )
 from service.sessions.sqlite import SqliteStore
 from service.sessions.steps import Inputs
@@ -86,7 +87,27 @@ async def test_restoring_puts_a_session_back_to_where_it_stood(house):
     token = await house.sessions.export("", session)
     await house.says(session, 2, 100)
     await house.sessions.restore("", session, token)
-    assert (await house.says(session, 2, 1))["said"] == 6
+    for late in await house.take(Number(session, 2, (100,)), Number(session, 3, (100,))):
+        assert isinstance(late, WrongStep)
+    assert (await house.says(session, 4, 1))["said"] == 6
+
+
+async def test_a_step_that_was_on_its_way_when_its_session_was_restored_is_not_taken(
+    house, monkeypatch
+):
+    session = await house.open()
+    token = await house.sessions.export("", session)
+    before = await house.store.read([session])
+    await house.sessions.restore("", session, token)
+    real, reads = house.store.read, iter([before])
+
+    async def stale(ids):
+        return next(reads, None) or await real(ids)
+
+    monkeypatch.setattr(house.store, "read", stale)
+    (told,) = await house.take(Number(session, 1, (100,)))
+    assert isinstance(told, WrongStep)
+    assert (await house.says(session, 2, 1))["said"] == 1
 
 
 async def test_a_closed_session_is_gone_and_another_tenants_was_never_there(house):

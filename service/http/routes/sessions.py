@@ -97,7 +97,7 @@ def state_router(sessions: Sessions, limits: Limits) -> APIRouter:
 
     @routes.put("/sessions/{id}/state", response_model=SessionOut)
     async def restore(request: Request, id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
-        """Put a session where an exported state says it stood."""
+        """Put a session where an exported state says it stood; this takes a step's number."""
         async with deadline(request, limits):
             token = read_state(await read_bytes(request, limits.max_body_bytes, (JSON,)))
             session, model = await sessions.restore(tenant, id, token)
