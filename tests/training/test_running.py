@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.architecture import FURTHEST
 from training.networks.causal import CausalNormaliser
 from training.networks.normalise import Scaling
 from training.networks.running import PRIOR, RunningMoments
@@ -108,6 +109,12 @@ def test_a_row_that_is_flat_for_long_stays_finite_and_a_jump_is_bounded():
     seen = (values - found[:, 0]) / found[:, 1]
     assert np.isfinite(seen).all()
     assert np.abs(seen).max() < 8  # the square root of the memory
+
+
+def test_the_longest_row_a_recipe_allows_is_still_made_of_numbers():
+    values = drawn(3, 2 * FURTHEST, missing=0.0, level=1e4)
+    found, _ = measured(RunningMoments(2, len(values)), values)
+    np.testing.assert_allclose(found, by_update(values, 2), rtol=1e-6, atol=2e-6)
 
 
 def test_more_steps_at_once_than_the_graph_was_made_for_are_refused():

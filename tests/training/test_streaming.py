@@ -320,6 +320,6 @@ def test_a_window_holds_eight_memories_unless_the_recipe_says_otherwise():
 
 
 def test_rows_too_long_for_the_memory_are_refused():
-    longer = document(normalisation="running", memory=2) | {"max_length": 1201}
-    with pytest.raises(RecipeError, match="memory = 2 is too short for 1201 steps, take 3"):
+    longer = document(normalisation="running", memory=2) | {"max_length": 801}
+    with pytest.raises(RecipeError, match="memory = 2 is too short for 801 steps, take 3"):
         Recipe.build(longer, "here")

@@ -56,8 +56,9 @@ class RunningMoments(nn.Module):
 
         ``state`` is that of the last call, None or zeros where rows begin.
         """
-        begun = values.new_zeros(3) if state is None else state.double().sum(1)
-        weight, mean, squares = begun[..., None, :].unbind(-3) if state is not None else begun
+        if state is None:
+            state = values.new_zeros(values.shape[0], 2, 3, values.shape[2])
+        weight, mean, squares = state.double().sum(1)[:, :, None].unbind(1)
         growth = self.growth[seen.cumsum(1)]
         # From the mean on, so that a large level costs no digits.
         moved = torch.where(seen, values - mean, 0.0)
