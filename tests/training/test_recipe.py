@@ -11,7 +11,8 @@ import training
 from training.errors import RecipeError, TrainingError
 from training.recipe import Recipe, SplitRecipe
 
-SHIPPED = sorted((Path(training.__file__).parent / "recipes").glob("*.toml"))
+_FOLDER = Path(training.__file__).parent / "recipes"
+SHIPPED = sorted([*_FOLDER.glob("*.toml"), *(_FOLDER / "streams").glob("*.toml")])
 
 WHOLE = """
 name = "sales"
