@@ -31,8 +31,10 @@ test: $(STAMP) ## the whole suite: linters, types, architecture, tests
 zoo: $(STAMP) ## make the committed models again
 	for recipe in training/recipes/*.toml; do $(BIN)/seqserve train $$recipe --models models/zoo --checkpoints checkpoints --anyway || exit 1; done
 
-bench: $(STAMP) ## requests/s and latency beside ONNX Runtime alone; needs wrk
+bench: $(STAMP) ## requests/s beside ONNX Runtime alone, then steps/s of sessions; needs wrk
 	$(BIN)/python -m benchmarks.http
+	$(BIN)/python -m benchmarks.streams
+	$(BIN)/python -m benchmarks.streams --hidden 256
 
 bench-device: $(STAMP) ## torch, ONNX Runtime and ours by batch; ARGS="--device cuda" on a GPU
 	$(BIN)/python -m benchmarks.device $(ARGS)
