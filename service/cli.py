@@ -81,7 +81,7 @@ def serve(
             port=port,
             workers=settings.workers,
             http="service.http.protocol:Protocol",
-            ws="websockets-sansio",
+            ws="service.http.websocket:Protocol",
             ws_max_size=settings.max_body_bytes,
             ws_per_message_deflate=False,  # a step is small, and each connection would keep tables
             proxy_headers=False,  # nobody asks here who the client is

@@ -44,12 +44,16 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
             return
         await socket.accept(headers=[(b"x-request-id", request_id.encode())])
         began, count = time.perf_counter(), 0
-        async for messages in _together(socket):
-            count += len(messages)
-            for said in await _answers(sessions, messages, (tenant, name, request_id), limits):
-                await socket.send_text(said.decode())
-        seconds = round(time.perf_counter() - began, 3)
-        log.info("stream", request_id=request_id, model=name, messages=count, seconds=seconds)
+        try:
+            async for messages in _together(socket):
+                count += len(messages)
+                for said in await _answers(sessions, messages, (tenant, name, request_id), limits):
+                    await socket.send_text(said.decode())
+        except WebSocketDisconnect:  # while it was answered: what was taken is stored
+            pass
+        finally:
+            seconds = round(time.perf_counter() - began, 3)
+            log.info("stream", request_id=request_id, model=name, messages=count, seconds=seconds)
 
     return routes
 
