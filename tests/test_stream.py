@@ -87,7 +87,8 @@ async def test_a_model_that_is_not_there_and_a_bad_tenant_refuse_the_handshake(u
     with pytest.raises(InvalidStatus) as refused:
         async with stream(url, additional_headers={"x-tenant": "a b"}):
             pass
-    assert refused.value.response.status_code == 403
+    assert refused.value.response.status_code == 422
+    assert b"x-tenant: " in refused.value.response.body
 
 
 async def test_a_stream_sees_its_tenants_sessions_alone(url):

@@ -101,6 +101,7 @@ class Problem:
 
 
 _RETRY = {"retry-after": "1"}
+_LATER = {"retry-after": "30"}  # idle sessions are let go of about as often
 TABLE: Mapping[type[Exception], Problem] = {
     MalformedRequest: Problem(400, "malformed-request", "The request cannot be read"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large", {"connection": "close"}),
@@ -126,10 +127,10 @@ TABLE: Mapping[type[Exception], Problem] = {
     Unfit: Problem(422, "unfit-step", "The step does not fit the session"),
     OtherPayload: Problem(422, "other-payload", "The step was taken with other values"),
     NotASession: Problem(422, "not-a-session", "The state cannot be taken in"),
-    SessionsFull: Problem(503, "sessions-full", "There is no room for more", _RETRY),
+    SessionsFull: Problem(503, "sessions-full", "There is no room for more", _LATER),
     StoreUnavailable: Problem(503, "store-unavailable", "The store does not answer", _RETRY),
 }
-_TENANT_FULL = Problem(429, "too-many-sessions", "The tenant's room is used up", _RETRY)
+_TENANT_FULL = Problem(429, "too-many-sessions", "The tenant's room is used up", _LATER)
 
 
 def install(app: FastAPI) -> None:
@@ -158,6 +159,8 @@ def document(exc: Exception, request_id: str | None) -> dict[str, object]:
     told = _document(_problem(exc), str(exc), request_id)
     if isinstance(exc, WrongStep):
         told["expected_step"] = exc.expected
+    if "retry-after" in (headers := _problem(exc).headers):
+        told["retry_after"] = int(headers["retry-after"])
     return told
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from models.contract import ModelCard
 from service.engine.core import Engine
 from service.http.limits import TIMEOUT
+from service.http.routes.sessions import TENANT
 from service.http.schemas import arrow
 from service.http.schemas.backtest import BacktestRequest
 from service.http.schemas.examples import (
@@ -62,6 +63,14 @@ _HEADERS = [
     },
 ]
 
+_TENANT = {
+    "name": TENANT,
+    "in": "header",
+    "required": False,
+    "description": "whose sessions; another tenant's are not found",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{0,64}$"},
+}
+
 _SERIES = (
     "Arrow IPC stream, uncompressed, one row a step: unique_id (string or integer; the rows of one "
     "series together, in order), ds (timestamp or date; may be left out where the card has no "
@@ -95,16 +104,23 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
                 operations["post"]["responses"]["200"]["content"] |= _table(_ANSWERS)
             if path.endswith("/backtest"):
                 operations["post"]["requestBody"] = _body(cards, BacktestRequest, example_backtest)
-            for end, wire in SESSIONS.items():
-                if path.endswith(end) and (method := {"post", "put"} & operations.keys()):
-                    operation = operations[method.pop()]
-                    operation["parameters"] += _HEADERS
-                    operation["requestBody"] = _body(cards, wire, EXAMPLES[wire])
+            _describe_sessions(path, operations, cards)
             for operation in operations.values():
                 _name_examples(operation, cards)
         return text
 
     return document
+
+
+def _describe_sessions(path: str, operations: dict[str, Any], cards: Sequence[ModelCard]) -> None:
+    """Add to the operations of a path what its sessions' routes read by themselves."""
+    for method, operation in operations.items():
+        if "sessions" in operation["tags"]:
+            operation["parameters"].append(_TENANT)
+        for end, wire in SESSIONS.items():
+            if path.endswith(end) and method in ("post", "put"):
+                operation["parameters"] += _HEADERS
+                operation["requestBody"] = _body(cards, wire, EXAMPLES[wire])
 
 
 def _body(

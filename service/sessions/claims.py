@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from service.engine.core import Engine, LoadedModel
+from service.engine.errors import ModelNotFound
 from service.sessions.errors import ModelChanged, SessionGone, SessionNotFound
 from service.sessions.records import Found, Gone, Record
 
@@ -32,7 +33,10 @@ def own(tenant: str, session: str, found: Found) -> Record:
 
 async def pinned(engine: Engine, record: Record) -> LoadedModel:
     """Return the very file a session was opened with; raise ModelChanged and as the engine."""
-    model = await engine.model(record.model, record.version)
+    try:
+        model = await engine.model(record.model, record.version)
+    except ModelNotFound:
+        raise ModelChanged(record.model, record.version) from None
     if model.sha256 != record.model_hash:
         raise ModelChanged(record.model, record.version)
     return model

@@ -30,7 +30,8 @@ def encode(stream: Stream) -> bytes:
     """Return the stream as bytes; the same stream gives the same bytes."""
     document = b""
     if stream.start is not None or stream.static is not None:
-        document = orjson.dumps({"start": stream.start, "static": stream.static})
+        start = None if stream.start is None else stream.start.isoformat()
+        document = orjson.dumps({"start": start, "static": stream.static})
     state, expected = stream.state, stream.expected
     parts = [
         _HEAD.pack(

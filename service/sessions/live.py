@@ -5,11 +5,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from models.accuracy import Accuracy
 from models.contract import ModelCard
 from service.engine.core import LoadedModel
 from service.sessions.observer import Observer
 from service.sessions.score import ERROR, HITS, NAIVE, STEPS, Sums, nothing
 
+MOST = 1_000  # times the measured MAE
 MEMORY = 10_000  # scored steps after which an old one counts 1/e
 Key: TypeAlias = tuple[str, int]  # name and version
 
@@ -37,8 +39,14 @@ class Live:
         self._sums: dict[Key, Sums] = {}
         self._observer = observer
 
-    def note(self, model: LoadedModel, found: Sums) -> None:
-        """Count what steps have shown, (4, targets); older ones fade as new ones come."""
+    def note(self, model: LoadedModel, steps: Sums) -> None:
+        """
+        Count what steps have shown, (n, 4, targets); older ones fade as new ones come.
+
+        One error counts for at most ``MOST`` times what the card measured, so that nobody's
+        nonsense hides what all others find.
+        """
+        found = np.minimum(steps, _most(model.card)).sum(axis=0)
         if not found[STEPS].any():
             return
         key, card = (model.entry.name, model.entry.version), model.card
@@ -52,6 +60,15 @@ class Live:
         """Return the rolling accuracy by target; empty while nothing was scored."""
         sums = self._sums.get((model.entry.name, model.entry.version))
         return {} if sums is None else accuracy(sums, model.card)
+
+
+def _most(card: ModelCard) -> Sums:
+    """Return the most that each figure of one step counts for, (4, targets)."""
+    most = np.full((4, len(card.targets)), np.inf)
+    if isinstance(card.accuracy, Accuracy):
+        measured = [card.accuracy.targets[target].mae for target in card.targets]
+        most[[ERROR, NAIVE]] = MOST * np.array(measured)
+    return most
 
 
 def accuracy(sums: Sums, card: ModelCard) -> dict[str, LiveAccuracy]:

@@ -126,7 +126,8 @@ class RedisStore:
 
     async def ready(self) -> bool:
         try:
-            await self._ask(self._client.ping)
+            # A server that is full, or a replica, answers a ping but takes no writes.
+            await self._ask(self._client.set, self._prefix + "probe", "1")
         except StoreUnavailable:
             return False
         return True

@@ -88,6 +88,11 @@ class Rows:
         (key,) = connection.execute("SELECT key FROM secret").fetchone()
         return [key] * len(calls)
 
+    def probe(self, connection: sqlite3.Connection, calls: list[None]) -> list[None]:
+        """Write something, which a full disk refuses."""
+        connection.execute("UPDATE probe SET times = times + 1")
+        return [None] * len(calls)
+
     def _let_go(self, connection: sqlite3.Connection, ids: Iterable[str], now: float) -> None:
         for chunk in chunks(ids):
             sums = connection.execute(f"{SUMS} {marks(chunk)} GROUP BY tenant", chunk).fetchall()

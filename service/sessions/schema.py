@@ -34,6 +34,7 @@ CREATE TABLE usage (
     scope TEXT PRIMARY KEY, sessions INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE secret (key BLOB NOT NULL) STRICT;
+CREATE TABLE probe (times INTEGER NOT NULL) STRICT;
 """
 SECRET = 32  # bytes
 
@@ -79,6 +80,7 @@ def _fill(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
         for statement in _statements(TABLES):
             connection.execute(statement)
         connection.execute("INSERT INTO secret VALUES (?)", [secrets.token_bytes(SECRET)])
+        connection.execute("INSERT INTO probe VALUES (0)")
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")

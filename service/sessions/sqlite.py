@@ -45,6 +45,7 @@ class SqliteStore:
     ) -> None:
         file = Path(path).absolute()  # wherever this process goes
         prepare(file, timeout)
+        self._file, self._number = file, file.stat().st_ino
         self._rows = Rows(limits, self.KEPT, clock)
         opened = partial(connect, file, durability, timeout)
         self._checkpoints = Checkpoints(opened, EVERY)
@@ -77,11 +78,13 @@ class SqliteStore:
         return await self._reader.run(self._rows.secret, None, WEIGHT)
 
     async def ready(self) -> bool:
-        """Return whether the file can be read, and locked for writing, in time."""
+        """Return whether the file is in its place still, can be read, and takes writes, in time."""
         try:
+            if self._file.stat().st_ino != self._number:
+                return False
             await self._reader.run(self._rows.usage, None, WEIGHT)
-            await self._writer.run(self._rows.usage, None, WEIGHT)
-        except StoreUnavailable:
+            await self._writer.run(self._rows.probe, None, WEIGHT)
+        except (OSError, StoreUnavailable):
             return False
         return True
 

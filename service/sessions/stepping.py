@@ -195,7 +195,7 @@ class Stepper:
                 turn.told[work.step.session] = _refused(work.step.session, outcome)
         for works in scored.values():
             found = np.array([work.advance.stream.score for work in works])
-            self._live.note(works[0].model, (found - [work.score for work in works]).sum(axis=0))
+            self._live.note(works[0].model, found - [work.score for work in works])
         # Another process was first: what it has stored is the answer, or the next step's number.
         for step, kept in await self._read(turn, behind):
             turn.told[step.session] = _after_conflict(turn.caller, step, kept)

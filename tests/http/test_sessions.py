@@ -1,5 +1,7 @@
 """Sessions over HTTP: the calls, their answers, and what they refuse."""
 
+import time
+
 import pytest
 
 from service.sessions.errors import StoreUnavailable
@@ -80,7 +82,7 @@ async def test_the_last_step_again_is_the_same_bytes_and_says_so(service):
 async def test_what_does_not_follow_is_told_what_would(service):
     session = (await opened(service, {"values": weeks(30)}))["session"]
     await step(service, session, 1, {"values": [341.5]})
-    for number in (0, 3):
+    for number in (3, 999):
         document = problem(
             await step(service, session, number, {"values": [1.0]}), 409, "wrong-step"
         )
@@ -88,7 +90,7 @@ async def test_what_does_not_follow_is_told_what_would(service):
     problem(await step(service, session, 1, {"values": [9.0]}), 422, "other-payload")
 
 
-@pytest.mark.parametrize("number", ["-1", "1.0", "x", "9" * 30, "²"])
+@pytest.mark.parametrize("number", ["-1", "0", "01", "1.0", "x", "9" * 30, "²"])
 async def test_what_is_no_step_number_is_refused(service, number):
     session = (await opened(service))["session"]
     problem(await step(service, session, number, {"values": [1.0]}), 422, "invalid-request")
@@ -163,8 +165,9 @@ async def test_another_tenants_session_is_not_found(service):
     for method, call in (("GET", path), ("DELETE", path), ("GET", f"{path}/state")):
         answer = await service.client.request(method, call, headers=you)
         problem(answer, 404, "session-not-found")
-    bad = await service.client.get(path, headers={"x-tenant": "a b"})
-    problem(bad, 422, "invalid-request")
+    for bad in ({"x-tenant": "a b"}, [("x-tenant", "me"), ("x-tenant", "you")]):
+        answer = await service.client.get(path, headers=bad)
+        assert problem(answer, 422, "invalid-request")["detail"].startswith("x-tenant: ")
 
 
 async def test_a_state_is_exported_restored_and_opens_sessions(service):
@@ -214,9 +217,42 @@ async def test_steps_of_many_sessions_go_in_one_request(service):
     assert told[20]["answer"]["step"] == 2
     assert told[21]["problem"]["expected_step"] == 2
     assert (told[22]["session"], told[22]["step"]) == ("nobody", 1)
+    assert "retry_after" not in told[22]["problem"]
     alone = await step(service, sessions[5], 1, {"values": [346.0]})
     assert alone.headers["idempotent-replay"] == "true"
     assert alone.json() == told[5]["answer"]
+
+
+async def test_each_of_many_steps_says_whether_it_may_be_sent_again(service, monkeypatch):
+    session = (await opened(service, {"values": weeks(30)}))["session"]
+
+    async def down(*_):
+        raise StoreUnavailable("the store is down")
+
+    monkeypatch.setattr(SqliteStore, "write", down)
+    body = {"steps": [{"session": session, "step": 1, "values": [341.0]}]}
+    answer = await service.client.post(f"/v1/models/{GRU}/steps", json=body)
+    (told,) = answer.json()["answers"]
+    assert (told["status"], told["problem"]["retry_after"]) == (503, 1)
+
+
+@pytest.mark.parametrize("way", ["sessions", "predict"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"quantiles": [0.5] * 1_000},
+        {"quantiles": [""] * 20_000},
+        {"explain": [1] * 20_000},
+        {str(number): 1 for number in range(10_000)},
+    ],
+    ids=["levels", "no levels", "explain", "keys"],
+)
+async def test_what_is_too_much_is_refused_in_little_time(service, way, more):
+    values = {"values": weeks(30)} if way == "sessions" else {"sequences": [weeks(30)]}
+    began = time.perf_counter()
+    answer = await service.client.post(f"/v1/models/{GRU}/{way}", json=values | more)
+    assert answer.status_code == 422
+    assert time.perf_counter() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -314,3 +350,12 @@ async def test_the_examples_of_the_docs_page_work_when_pasted(service):
         told = await service.client.post(f"/v1/models/{model}/steps", json=many)
         assert told.json()["answers"][0]["status"] == 200
     assert example("/v1/sessions/{id}/state", GRU, "put").keys() == {"state"}
+
+
+async def test_nobodys_nonsense_hides_how_good_the_forecasts_of_all_others_are(service):
+    session = (await opened(service, {"values": weeks(30)}))["session"]
+    for number, value in enumerate((3.4e38, -3.4e38, 1.0), start=1):
+        await step(service, session, number, {"values": [value]})
+    model = (await service.client.get(f"/v1/models/{GRU}")).json()
+    measured = model["card"]["accuracy"]["targets"]["co2"]["mae"]
+    assert model["live_accuracy"]["co2"]["mae"] <= 1_000 * measured

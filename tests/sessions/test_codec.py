@@ -1,7 +1,7 @@
 """A stream as bytes, and the same stream back."""
 
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -35,7 +35,9 @@ streams = st.builds(
     past=matrix(some, 2),
     score=arrays.arrays(np.float64, (4, 2), elements=st.floats(allow_nan=False)),
     count=st.integers(0, 2**53),
-    start=st.none() | st.just(datetime(2026, 11, 25, 12, 30, 0, 123456, UTC)),
+    start=st.none()
+    | st.just(datetime(2026, 11, 25, 12, 30, 0, 123456, UTC))
+    | st.just(datetime(1900, 1, 1, tzinfo=timezone(timedelta(hours=1, seconds=30)))),
     static=st.none() | st.dictionaries(st.text(max_size=5), st.floats(-9, 9) | st.text(max_size=5)),
     state=st.none() | arrays.arrays(np.float32, 7, elements=numbers),
     expected=st.none() | matrix(four, 2),

@@ -231,3 +231,17 @@ async def test_a_tombstone_keeps_no_bytes_and_goes_in_a_day(path):
     assert rows("gone") == []
     connection.close()
     await store.close()
+
+
+async def test_a_store_whose_file_was_taken_away_is_not_ready(tmp_path):
+    file = tmp_path / "sessions.db"
+    store = SqliteStore(file)
+    assert await store.ready()
+    file.rename(tmp_path / "elsewhere.db")
+    assert not await store.ready()
+    (tmp_path / "elsewhere.db").rename(file)
+    assert await store.ready()
+    file.unlink()
+    SqliteStore(file)
+    assert not await store.ready()
+    await store.close()

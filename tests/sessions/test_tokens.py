@@ -27,7 +27,13 @@ def test_a_token_with_any_byte_changed_is_refused(place, change):
     sealed = bytearray(base64.urlsafe_b64decode(seal(RECORD, KEY) + "=="))
     sealed[place % len(sealed)] ^= change
     with pytest.raises(NotASession, match="changed"):
-        unseal(base64.urlsafe_b64encode(sealed).decode(), KEY)
+        unseal(base64.urlsafe_b64encode(sealed).rstrip(b"=").decode(), KEY)
+
+
+@pytest.mark.parametrize("more", ["=", "==", "\n", " ", "+", "A"])
+def test_a_token_is_spelled_in_one_way_alone(more):
+    with pytest.raises(NotASession):
+        unseal(seal(RECORD, KEY) + more, KEY)
 
 
 def test_a_token_of_another_key_is_refused():

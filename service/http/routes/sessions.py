@@ -1,12 +1,15 @@
 """Sessions: open, look, move and close. A route finds, asks, wraps."""
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
+from starlette.requests import HTTPConnection
 
 from service.engine.core import Engine, LoadedModel
 from service.http.body import read_bytes
 from service.http.deadline import deadline
+from service.http.errors import InvalidRequest
 from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.routes import native
@@ -25,15 +28,23 @@ from service.http.schemas.steps import (
 from service.sessions.sessions import Sessions
 from service.sessions.turns import Forecast, Session
 
-Id = Annotated[str, Path(description="a session's id, as opening it returned", max_length=256)]
-Tenant = Annotated[
-    str,
-    Header(
-        alias="x-tenant",
-        pattern=r"^[A-Za-z0-9._-]{0,64}$",
-        description="whose sessions; another tenant's are not found",
-    ),
-]
+Id = Annotated[str, Path(description="a session's id, as opening it returned")]
+TENANT = "x-tenant"
+_TENANT = re.compile("[A-Za-z0-9._-]{0,64}", re.ASCII)
+
+
+def tenant_of(connection: HTTPConnection) -> str:
+    """Return whose sessions are asked for; raise InvalidRequest."""
+    given = connection.headers.getlist(TENANT)
+    if len(given) > 1:
+        raise InvalidRequest(TENANT, "expected one header, got several")
+    tenant = given[0] if given else ""
+    if not _TENANT.fullmatch(tenant):
+        raise InvalidRequest(TENANT, "expected at most 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
+    return tenant
+
+
+Tenant = Annotated[str, Depends(tenant_of)]
 PROBLEMS = native.PROBLEMS | dict.fromkeys((409, 410, 429), native.PROBLEMS[422])
 
 
@@ -58,7 +69,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
         return _created(session, body)
 
     @routes.post("/models/{name}/sessions", status_code=201, response_model=StepOut)
-    async def open_session(request: Request, name: Name, tenant: Tenant = "") -> Response:
+    async def open_session(request: Request, name: Name, tenant: Tenant) -> Response:
         """Open a session of the newest version, which reads a history if there is one."""
         return await _open(request, await engine.model(name), tenant)
 
@@ -66,19 +77,19 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
         "/models/{name}/versions/{version}/sessions", status_code=201, response_model=StepOut
     )
     async def open_version(
-        request: Request, name: Name, version: Version, tenant: Tenant = ""
+        request: Request, name: Name, version: Version, tenant: Tenant
     ) -> Response:
         """Open a session of the version named."""
         return await _open(request, await named_version(engine, name, version), tenant)
 
     @routes.get("/sessions/{id}", response_model=SessionOut)
-    async def look(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+    async def look(id: Id, tenant: Tenant) -> Response:  # noqa: A002
         """Say where a session stands, and how good its forecasts were."""
         session, model = await sessions.look(tenant, id)
         return Response(describe(session, model.card), media_type=JSON)
 
     @routes.delete("/sessions/{id}", status_code=204)
-    async def close(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+    async def close(id: Id, tenant: Tenant) -> Response:  # noqa: A002
         """Close a session; its id is gone for ever."""
         await sessions.close(tenant, id)
         return Response(status_code=204)
@@ -91,12 +102,12 @@ def state_router(sessions: Sessions, limits: Limits) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEMS)
 
     @routes.get("/sessions/{id}/state")
-    async def export(id: Id, tenant: Tenant = "") -> StateOut:  # noqa: A002
+    async def export(id: Id, tenant: Tenant) -> StateOut:  # noqa: A002
         """Export the state, signed, for ``PUT`` or for opening a session with it."""
         return StateOut(state=await sessions.export(tenant, id))
 
     @routes.put("/sessions/{id}/state", response_model=SessionOut)
-    async def restore(request: Request, id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+    async def restore(request: Request, id: Id, tenant: Tenant) -> Response:  # noqa: A002
         """Put a session where an exported state says it stood; this takes a step's number."""
         async with deadline(request, limits):
             token = read_state(await read_bytes(request, limits.max_body_bytes, (JSON,)))
@@ -104,7 +115,7 @@ def state_router(sessions: Sessions, limits: Limits) -> APIRouter:
         return Response(describe(session, model.card), media_type=JSON)
 
     @routes.post("/sessions/{id}/fork", status_code=201, response_model=SessionOut)
-    async def fork(id: Id, tenant: Tenant = "") -> Response:  # noqa: A002
+    async def fork(id: Id, tenant: Tenant) -> Response:  # noqa: A002
         """Open a session that goes on from where this one stands."""
         session, model = await sessions.fork(tenant, id)
         return _created(session, describe(session, model.card))

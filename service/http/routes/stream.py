@@ -12,10 +12,10 @@ from starlette.types import Message
 from service.engine.core import Engine
 from service.engine.errors import EngineError
 from service.http.access import identify
-from service.http.errors import DeadlineExceeded, RequestError, answer, document
+from service.http.errors import DeadlineExceeded, InvalidRequest, RequestError, answer, document
 from service.http.limits import Limits
 from service.http.routes.native import Name
-from service.http.routes.sessions import Tenant
+from service.http.routes.sessions import tenant_of
 from service.http.routes.steps import one
 from service.http.schemas.native import parse
 from service.http.schemas.steps import NamedStep, read_named
@@ -30,7 +30,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["sessions"])
 
     @routes.websocket("/models/{name}/stream")
-    async def stream(socket: WebSocket, name: Name, tenant: Tenant = "") -> None:
+    async def stream(socket: WebSocket, name: Name) -> None:
         """
         Answer each message, which is a step with its session and number, in the order sent.
 
@@ -38,8 +38,9 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
         """
         request_id = identify(socket.headers.get("x-request-id"))
         try:
+            tenant = tenant_of(socket)
             await engine.model(name)
-        except EngineError as exc:
+        except (EngineError, InvalidRequest) as exc:
             await socket.send_denial_response(answer(exc, request_id))
             return
         await socket.accept(headers=[(b"x-request-id", request_id.encode())])

@@ -23,6 +23,10 @@ from service.http.schemas.reply import Reply
 Step = list[float | None]
 Numbers = list[float | None] | list[Step]
 Wire = TypeVar("Wire", bound=BaseModel)
+MOST_KEYS = 64  # of an object; a fault is looked for in each
+# What a caller may list, and where pydantic stops to look: at the first fault.
+Wanted = Annotated[list[float], Field(max_length=100, fail_fast=True)]
+Explain = Annotated[list[Literal["attention"]], Field(max_length=8, fail_fast=True)]
 Levels = list[tuple[str, int]]  # the label of each level wanted, and its index
 
 
@@ -55,10 +59,8 @@ class PredictRequest(_Wire):
     """Any number of sequences, of any mix of lengths."""
 
     sequences: list[SequenceIn | Numbers]
-    quantiles: list[float] | None = Field(
-        None, description="some of the card's levels; all if absent"
-    )
-    explain: list[Literal["attention"]] = Field(default_factory=list)
+    quantiles: Wanted | None = Field(None, description="some of the card's levels; all if absent")
+    explain: Explain = Field(default_factory=list)
 
 
 class PredictionOut(_Wire):
@@ -91,8 +93,8 @@ class _Envelope(_Wire):
     """As PredictRequest, with the numbers left to ``arrays``, which reads them far faster."""
 
     sequences: list[Any]
-    quantiles: list[float] | None = None
-    explain: list[Literal["attention"]] = Field(default_factory=list)
+    quantiles: Wanted | None = None
+    explain: Explain = Field(default_factory=list)
 
 
 class Query:
@@ -169,6 +171,8 @@ def parse(body: bytes) -> object:
 
 def validated(kind: type[Wire], document: object, place: str = "") -> Wire:
     """Return a document as what it claims to be; raise InvalidRequest naming the place."""
+    if isinstance(document, dict) and len(document) > MOST_KEYS:
+        raise InvalidRequest(place or "the body", f"expected at most {MOST_KEYS} keys")
     try:
         return kind.model_validate(document)
     except ValidationError as exc:
@@ -191,7 +195,9 @@ def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
 
 
 def wanted_levels(asked: list[float] | None, card: ModelCard) -> Levels:
-    """Return the label and the index of each level wanted."""
+    """Return the label and the index of each level wanted, none of them twice."""
+    if asked is not None and len(set(asked)) < len(asked):
+        raise InvalidRequest("quantiles", "a level is asked for twice")
     for place, level in enumerate(asked or ()):
         if level not in card.quantiles:
             have = ", ".join(map(str, card.quantiles))

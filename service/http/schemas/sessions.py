@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +12,15 @@ from models.contract import ModelCard, Task
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import check_static
-from service.http.schemas.native import Numbers, parse, start_time, validated, wanted_levels
+from service.http.schemas.native import (
+    Explain,
+    Numbers,
+    Wanted,
+    parse,
+    start_time,
+    validated,
+    wanted_levels,
+)
 from service.http.schemas.steps import Asked
 from service.sessions.live import LiveAccuracy, accuracy
 from service.sessions.steps import Inputs
@@ -39,8 +47,8 @@ class OpenIn(_Wire):
     future: Numbers | None = Field(
         None, description="(horizon, known): covariates known ahead, for the forecast after values"
     )
-    quantiles: list[float] | None = None
-    explain: list[Literal["attention"]] = Field(default_factory=list)
+    quantiles: Wanted | None = None
+    explain: Explain = Field(default_factory=list)
     state: str | None = Field(
         None, description="a state that was exported, instead of all the rest"
     )
@@ -84,8 +92,8 @@ class _Sent(_Wire):
     start: Annotated[str, Field(max_length=64)] | None = None
     static: Any = None
     future: Any = None
-    quantiles: list[float] | None = None
-    explain: list[Literal["attention"]] = Field(default_factory=list)
+    quantiles: Wanted | None = None
+    explain: Explain = Field(default_factory=list)
     state: str | None = None
 
 

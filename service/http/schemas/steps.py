@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,8 +19,10 @@ from service.http.schemas.arrays import to_matrix
 from service.http.schemas.classes import ClassOut
 from service.http.schemas.covariates import extend
 from service.http.schemas.native import (
+    Explain,
     Numbers,
     PredictionOut,
+    Wanted,
     parse,
     prediction,
     timestamps,
@@ -50,17 +52,15 @@ class StepIn(_Wire):
     future: Numbers | None = Field(
         None, description="(horizon, known): covariates known ahead, without the calendar's"
     )
-    quantiles: list[float] | None = Field(
-        None, description="some of the card's levels; all if absent"
-    )
-    explain: list[Literal["attention"]] = Field(default_factory=list)
+    quantiles: Wanted | None = Field(None, description="some of the card's levels; all if absent")
+    explain: Explain = Field(default_factory=list)
 
 
 class NamedStepIn(StepIn):
     """A step that says whose it is."""
 
     session: Annotated[str, Field(max_length=256)]
-    step: Annotated[int, Field(ge=0, le=2**53)]
+    step: Annotated[int, Field(ge=1, lt=10**15)]
 
 
 class StepsIn(_Wire):
@@ -103,13 +103,13 @@ class _Sent(_Wire):
 
     values: Any
     future: Any = None
-    quantiles: list[float] | None = None
-    explain: list[Literal["attention"]] = Field(default_factory=list)
+    quantiles: Wanted | None = None
+    explain: Explain = Field(default_factory=list)
 
 
 class _NamedSent(_Sent):
     session: Annotated[str, Field(max_length=256)]
-    step: Annotated[int, Field(ge=0, le=2**53)]
+    step: Annotated[int, Field(ge=1, lt=10**15)]
 
 
 class _Steps(_Wire):
