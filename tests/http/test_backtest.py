@@ -278,8 +278,10 @@ async def test_the_held_out_part_brings_no_warning_nor_does_what_it_reads_before
     assert recipe.horizon == HORIZON
 
 
-async def test_a_card_without_fingerprints_says_that_it_cannot_tell(service: Service):
-    found = await scored(service, {"series": [weeks(60)]})
+async def test_a_card_without_fingerprints_says_that_it_cannot_tell(tmp_path):
+    Repository(tmp_path).publish("small", Graph().write)
+    async with running(SMALL.model_copy(update={"models": tmp_path})) as service:
+        found = await scored(service, {"series": [weeks(60)]}, "small")
     assert found["series"][0]["training_overlap"] is None
     (warning,) = found["warnings"]
     assert "not known" in warning
