@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What loses to ridge on held-out data is published only with --anyway; the cards say so.
+LOSE_TO_RIDGE := co2-lstm co2-stream-gru elnino-attention
 
 .PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes lock clean
 .DEFAULT_GOAL := help
@@ -18,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	touch $@
 
-demo: $(STAMP) ## train three models on real data, serve them, forecast; KEEP=0 ends by itself
+demo: $(STAMP) ## train four models on real data, serve them, forecast; KEEP=0 ends by itself
 	$(BIN)/python -m examples.demo
 
 test: $(STAMP) ## the whole suite: linters, types, architecture, tests
@@ -29,7 +31,10 @@ test: $(STAMP) ## the whole suite: linters, types, architecture, tests
 	$(BIN)/python -m pytest -q
 
 zoo: $(STAMP) ## make the committed models again
-	for recipe in training/recipes/*.toml; do $(BIN)/seqserve train $$recipe --models models/zoo --checkpoints checkpoints --anyway || exit 1; done
+	for recipe in training/recipes/*.toml; do \
+		case " $(LOSE_TO_RIDGE) " in *" $$(basename $$recipe .toml) "*) anyway=--anyway ;; *) anyway= ;; esac; \
+		$(BIN)/seqserve train $$recipe --models models/zoo --checkpoints checkpoints $$anyway || exit 1; \
+	done
 
 bench: $(STAMP) ## requests/s beside ONNX Runtime alone, then steps/s of sessions; needs wrk
 	$(BIN)/python -m benchmarks.http

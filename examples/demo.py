@@ -1,4 +1,4 @@
-"""The demo: train three models, serve them, forecast a batch of mixed lengths, show it."""
+"""The demo: train four models, serve them, forecast a batch of mixed lengths, show it."""
 
 import os
 import sys

@@ -60,18 +60,22 @@ def test_a_file_says_what_it_is_and_stays_readable(path):
     assert not re.search(r"\b(TODO|FIXME|XXX)\b", text)
 
 
-def test_the_zoo_is_small_and_beats_seasonal_naive():
+def test_the_zoo_is_small_beats_seasonal_naive_and_says_what_loses_to_ridge():
     from service.engine.runner import Device, OnnxRunner  # noqa: PLC0415  loads the runtime
 
     repository = Repository(ZOO)
-    kinds = set()
+    recipes = (ROOT / "training/recipes").glob("*.toml")
+    assert repository.names() == sorted(path.stem for path in recipes)
+    lose = set()
     for name in repository.names():
         entry = repository.find(name)
         assert entry.path.stat().st_size < 300_000
         card = OnnxRunner(entry.path, Device("cpu", "a test")).card
-        kinds.add(name.split("-")[1])
-        recipe = ROOT / "training/recipes" / f"{name}.toml"
-        assert recipe.is_file()
-        for found in card.accuracy.targets.values():
-            assert found.mae < found.baselines["seasonal_naive"].mae
-    assert kinds == {"gru", "lstm", "attention"}
+        assert card.provenance.fingerprint
+        (found,) = card.accuracy.targets.values()
+        assert found.mae < found.baselines["seasonal_naive"].mae
+        behind = found.mae > found.baselines["ridge"].mae
+        assert card.accuracy.loses_to == (("ridge",) if behind else ())
+        lose |= {name} if behind else set()
+    (told,) = re.findall(r"^LOSE_TO_RIDGE := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert lose == set(told.split())

@@ -47,9 +47,9 @@ def test_make_demo_trains_serves_forecasts_draws_and_ends_by_itself():
         check=False,
     )
     assert result.returncode == 0, result.stderr[-4000:]
-    for name in ("co2-gru", "co2-lstm", "elnino-attention"):
+    for name in ("co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"):
         assert f"{name}: " in result.stdout
-    assert result.stdout.count("from 104 steps") == 2
+    assert result.stdout.count("from 104 steps") == 3
     assert re.search(r"Docs: \s*http://127.0.0.1:\d+/docs", result.stdout)
     picture = ROOT / "demo-output/forecasts.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -199,10 +199,14 @@ def test_the_figures_of_the_committed_models_are_those_of_their_cards():
         check=True,
         timeout=60,
     ).stdout
-    rows = re.findall(r"^\| (co2-\w+|elnino-\w+) \|.*\| (0\.\d\d) \|", README, re.MULTILINE)
-    assert len(rows) == 3
-    for name, ratio in rows:
-        assert re.search(rf"{name} .*\n.* {ratio} of seasonal naive's", listed)
+    row = r"^\| ((?:co2|elnino)-[\w-]+) \|.*\| (0\.\d\d) \| (\d\.\d\d) \| (\d\d) % \|$"
+    rows = re.findall(row, README, re.MULTILINE)
+    assert len(rows) == 4
+    for name, naive, ridge, coverage in rows:
+        told = (
+            rf"{name} .*\n.* {naive} of seasonal naive's\n.* {coverage}% within .*\n *{ridge} of "
+        )
+        assert re.search(told, listed), name
 
 
 def test_every_dependency_is_explained():

@@ -168,7 +168,7 @@ def test_the_models_of_a_repository_are_listed_with_their_accuracy():
         timeout=60,
         check=True,
     )
-    for name in ("co2-gru", "co2-lstm", "elnino-attention"):
+    for name in ("co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"):
         assert name in result.stdout
     assert "of seasonal naive's" in result.stdout
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from training.networks import Forecaster
 from training.networks.ridge import Ridge
-from training.windows import Windows, spread_rows
+from training.windows import Rows, Windows, spread_rows
 
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # shares of the mean square of an input
 _WINDOWS = 16_384  # at most so many are read, evenly spread
@@ -24,18 +24,20 @@ def solve_skip(
     Set the skip to ridge regression in the units the network sees, and silence the head.
 
     Training begins at the linear forecast, refines the skip where it is ``trained``, and goes
-    around it otherwise.  One map serves all targets.  The penalty is what has the least absolute
-    error on the validation part; it is returned, as a share of the mean square of an input.
+    around it otherwise.  One map serves all targets.  It is learnt from windows that have all the
+    steps it maps and no gap in them, where there are as many as steps; else from all windows.
+    The penalty is what has the least absolute error on the validation part; it is returned, as a
+    share of the mean square of an input.
     """
     if network.skip is None:
         raise ValueError("This network has no linear skip.")
     steps, horizon = network.skip.map.in_features, network.skip.map.out_features
     ridge = Ridge(steps, horizon)
-    for inputs, wanted in _pairs(network, train):
+    for inputs, wanted in _pairs(network, train, _whole(train, steps)):
         ridge.add(inputs, wanted)
     solved = {penalty: ridge.solve(penalty) for penalty in _PENALTIES}
     errors = dict.fromkeys(solved, 0.0)
-    for inputs, wanted in _pairs(network, validation):
+    for inputs, wanted in _pairs(network, validation, np.arange(len(validation))):
         for penalty, weights in solved.items():
             errors[penalty] += float(np.nansum(np.abs(inputs @ weights - wanted)))
     best = min(errors, key=errors.__getitem__)
@@ -44,9 +46,20 @@ def solve_skip(
     return best
 
 
-def _pairs(network: Forecaster, windows: Windows) -> Iterator[Pairs]:
+def _whole(windows: Windows, steps: int) -> Rows:
+    """Return the windows whose last ``steps`` steps are there; all, where they are too few."""
+    gaps = np.isnan(windows.values[:, : windows.targets]).any(axis=1)
+    before = np.concatenate([[0], np.cumsum(gaps)])
+    rows = np.arange(len(windows))
+    begin = windows.origins + 1 - steps
+    whole = windows.available(rows) >= steps
+    whole[whole] = before[windows.origins[whole] + 1] == before[begin[whole]]
+    return rows[whole] if whole.sum() >= steps else rows
+
+
+def _pairs(network: Forecaster, windows: Windows, rows: Rows) -> Iterator[Pairs]:
     """Yield inputs (rows, steps) and what is wanted (rows, horizon), a row a window and target."""
-    for _, batch in windows.batches(spread_rows(len(windows), _WINDOWS), _BATCH):
+    for _, batch in windows.batches(rows[spread_rows(len(rows), _WINDOWS)], _BATCH):
         pair = network.linear_pairs(
             torch.from_numpy(batch.sequences),
             torch.from_numpy(batch.lengths),

@@ -15,7 +15,7 @@ from service.http.metrics import Metrics
 from service.sessions.store import Store
 from service.settings import Settings
 
-GRU, ATTENTION = "co2-gru", "elnino-attention"
+GRU, ATTENTION, STREAM = "co2-gru", "elnino-attention", "co2-stream-gru"
 SMALL = Settings(
     provider="cpu",
     threads=1,

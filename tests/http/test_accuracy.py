@@ -13,7 +13,7 @@ from training.windows import split
 RECIPES = ZOO.parent.parent / "training/recipes"
 
 
-@pytest.mark.parametrize("name", ["co2-gru", "co2-lstm", "elnino-attention"])
+@pytest.mark.parametrize("name", ["co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"])
 async def test_the_error_on_the_card_is_the_error_over_http(service: Service, name):
     recipe = Recipe.read(RECIPES / f"{name}.toml")
     held_out = split(read_table(recipe.data), recipe).test

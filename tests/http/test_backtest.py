@@ -4,11 +4,8 @@ import asyncio
 import json
 
 import numpy as np
-import onnx
 import pytest
 
-from models.contract import ModelCard
-from models.fingerprint import sketch
 from models.quantiles import mean_weights
 from models.repository import Repository
 from service.http.schemas.backtest import BacktestResponse
@@ -245,38 +242,18 @@ async def test_the_example_of_each_model_works_when_pasted(service: Service):
     document = (await service.client.get("/openapi.json")).json()
     operation = document["paths"]["/v1/models/{name}/backtest"]["post"]
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
-    assert sorted(examples) == ["co2-gru", "co2-lstm", "elnino-attention"]
+    assert sorted(examples) == ["co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"]
     for name, example in examples.items():
         found = await scored(service, example["value"], name)
         assert found["series"][0]["windows"] == 2
     assert "BacktestRequest" in document["components"]["schemas"]
 
 
-@pytest.fixture(scope="module")
-def marked(tmp_path_factory):
-    """Return the committed GRU with fingerprints of what it was trained on in its card."""
-    folder = tmp_path_factory.mktemp("marked")
-    values, seen, _ = co2()
-    part = np.array(values[:seen], np.float32)[:, None]
-
-    def write(path):
-        model = onnx.load(ZOO / GRU / "1.onnx")
-        card = ModelCard.from_metadata({p.key: p.value for p in model.metadata_props})
-        provenance = card.provenance.model_copy(update={"fingerprint": sketch([part])})
-        marked = card.model_copy(update={"provenance": provenance})
-        onnx.helper.set_model_props(model, marked.to_metadata())
-        onnx.save(model, path)
-
-    Repository(folder).publish(GRU, write)
-    return SMALL.model_copy(update={"models": folder})
-
-
 @pytest.mark.parametrize("begin", [0, 333, 1007])
-async def test_a_series_the_model_was_trained_on_is_recognised_and_said(marked, begin):
+async def test_a_series_the_model_was_trained_on_is_recognised_and_said(service: Service, begin):
     values, seen, _ = co2()
     assert begin + 400 < seen
-    async with running(marked) as service:
-        found = await scored(service, {"series": [weeks(60), values[begin : begin + 400]]})
+    found = await scored(service, {"series": [weeks(60), values[begin : begin + 400]]})
     fresh, known = (one["training_overlap"] for one in found["series"])
     assert fresh["found"] == fresh["windows"] == 0
     assert known["found"] == known["checked"] > 10
@@ -286,14 +263,13 @@ async def test_a_series_the_model_was_trained_on_is_recognised_and_said(marked, 
     assert "trained on" in warning
 
 
-async def test_the_held_out_part_brings_no_warning_nor_does_what_it_reads_before(marked):
+async def test_the_held_out_part_brings_no_warning_nor_does_what_it_reads_before(service: Service):
     values, seen, recipe = co2()
-    async with running(marked) as service:
-        held_out = await scored(service, {"series": [values[seen:]]})
-        before = values[seen - LONGEST :]
-        count = (len(values) - seen - HORIZON) // HORIZON
-        body = {"series": [before], "origins": count, "stride": HORIZON}
-        reading = await scored(service, body)
+    held_out = await scored(service, {"series": [values[seen:]]})
+    before = values[seen - LONGEST :]
+    count = (len(values) - seen - HORIZON) // HORIZON
+    body = {"series": [before], "origins": count, "stride": HORIZON}
+    reading = await scored(service, body)
     assert held_out["warnings"] == []
     assert held_out["series"][0]["training_overlap"]["found"] == 0
     assert reading["series"][0]["training_overlap"]["found"] > 0
@@ -302,8 +278,10 @@ async def test_the_held_out_part_brings_no_warning_nor_does_what_it_reads_before
     assert recipe.horizon == HORIZON
 
 
-async def test_a_card_without_fingerprints_says_that_it_cannot_tell(service: Service):
-    found = await scored(service, {"series": [weeks(60)]})
+async def test_a_card_without_fingerprints_says_that_it_cannot_tell(tmp_path):
+    Repository(tmp_path).publish("small", Graph().write)
+    async with running(SMALL.model_copy(update={"models": tmp_path})) as service:
+        found = await scored(service, {"series": [weeks(60)]}, "small")
     assert found["series"][0]["training_overlap"] is None
     (warning,) = found["warnings"]
     assert "not known" in warning

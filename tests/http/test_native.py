@@ -104,7 +104,12 @@ async def test_a_version_can_be_named(service: Service):
 
 async def test_models_are_listed_with_their_cards_limits_and_self_checks(service: Service):
     listed = (await service.client.get("/v1/models")).json()["models"]
-    assert [model["name"] for model in listed] == ["co2-gru", "co2-lstm", "elnino-attention"]
+    assert [model["name"] for model in listed] == [
+        "co2-gru",
+        "co2-lstm",
+        "co2-stream-gru",
+        "elnino-attention",
+    ]
     assert {model["state"] for model in listed} == {"ready"}
     detail = (await service.client.get(f"/v1/models/{GRU}")).json()
     assert detail["loaded"][0]["self_check"]["bit_for_bit"] is True
@@ -129,14 +134,14 @@ async def test_measured_costs_and_where_batches_run_are_told(tmp_path):
     assert len(costs["milliseconds"][0]) == len(costs["steps"]) == len(costs["useful_sizes"])
     assert min(map(min, costs["milliseconds"])) > 0
     assert loaded["slots"] == {"share": 1, "spare": 0, "inline_ms": 10.0}
-    assert len(list(tmp_path.glob("*.json"))) == 3  # one for each model
+    assert len(list(tmp_path.glob("*.json"))) == 4  # one for each model
 
 
 async def test_every_example_of_the_documentation_works_when_pasted(service: Service):
     document = (await service.client.get("/openapi.json")).json()
     body = document["paths"]["/v1/models/{name}/predict"]["post"]["requestBody"]
     examples = body["content"]["application/json"]["examples"]
-    assert sorted(examples) == ["co2-gru", "co2-lstm", "elnino-attention"]
+    assert sorted(examples) == ["co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"]
     for name, example in examples.items():
         answer = await service.predict(example["value"], name)
         assert answer.status_code == 200, answer.text

@@ -57,7 +57,7 @@ async def test_health_tells_the_provider_and_the_models(service: Service):
         "status": "ready",
         "provider": "cpu",
         "reason": "asked for",
-        "models": ["co2-gru", "co2-lstm", "elnino-attention"],
+        "models": ["co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"],
         "store": None,
     }
 

@@ -141,6 +141,21 @@ def test_the_solved_skip_forecasts_a_linear_series_before_any_training():
     assert np.abs(median - batch.actuals).mean() < 0.05
 
 
+def test_the_skip_is_solved_from_windows_without_gaps_where_they_are_enough():
+    time = np.arange(500)
+    values = np.sin(time / 3)[:, None] + np.random.default_rng(0).normal(0, 1e-3, (500, 1))
+    gaps = values.copy()
+    gaps[:300] = np.random.default_rng(1).normal(0, 9, (300, 1))  # nothing like what follows
+    gaps[4:300:5] = np.nan
+    found = []
+    for table in (gaps, values[300:]):
+        net = network(1, 1, missing=True, linear="solved", linear_steps=12)
+        solve_skip(net, windows(table[:-100]), windows(values[400:]))
+        found.append(net.skip.map.weight.detach().numpy())
+    # Beside the gaps there are twelve windows more: of 24 steps, the last twelve are whole.
+    np.testing.assert_allclose(found[0], found[1], atol=0.01)
+
+
 def test_a_refined_skip_goes_on_learning():
     net = network(linear="refined", linear_steps=3)
     held = windows(np.random.default_rng(0).normal(size=(90, 2)))
