@@ -16,7 +16,7 @@ from unittest.mock import patch
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from benchmarks.crashing.points import PASSES, POINT, Point
-from service import cli
+from service import cli, settings
 from service.http import app as http_app
 from service.sessions.location import open_store
 from service.sessions.records import Found
@@ -131,7 +131,7 @@ def main() -> None:
     make_app = http_app.app
     store = _crashing(open_store, countdown)
     with (
-        patch.object(http_app, "open_store", store),
+        patch.object(settings, "open_store", store),
         patch.object(http_app, "app", lambda: CrashingApp(make_app(), countdown)),
     ):
         cli.main()
