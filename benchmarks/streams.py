@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from service.engine.cpus import available_cpus
 CALM = {"SEQSERVE_ACCESS_LOG": "false", "SEQSERVE_LOG_LEVEL": "warning"}
 WINDOWS = (96, 2_048)
 SESSIONS = 512
-IN_FLIGHT = 256  # steps on the way over one WebSocket
 BATCH = 64  # windows in a request
 AT_ONCE = 2  # requests
+HALF = SESSIONS // AT_ONCE
 Rows = list[tuple[str, float, float, float]]  # name, answers/s, p50 and p99 ms of a call
 
 
@@ -58,8 +59,23 @@ class Caller:
         return await repeated(one, seconds, AT_ONCE)
 
     async def batched(self, seconds: float) -> list[float]:
-        """Step all sessions in one request, over and over."""
-        return await repeated(self._turn, seconds, 1)
+        """Step half of the sessions in a request, two requests at once, over and over."""
+        groups = iter([self._sessions[:HALF], self._sessions[HALF:]])
+        numbers = [self._step, self._step]
+
+        async def worker(place: int, sessions: Sequence[str]) -> list[float]:
+            async def turn() -> None:
+                numbers[place] += 1
+                await self._turn(sessions, numbers[place])
+
+            return await repeated(turn, seconds, 1)
+
+        spent = await asyncio.gather(*(worker(place, next(groups)) for place in range(AT_ONCE)))
+        for place, number in enumerate(numbers):  # all stand at the same step again
+            for missing in range(number + 1, max(numbers) + 1):
+                await self._turn(self._sessions[place * HALF : (place + 1) * HALF], missing)
+        self._step = max(numbers)
+        return [one for each in spent for one in each]
 
     async def single(self, seconds: float) -> list[float]:
         """Step one session after the other, a request each; return the seconds of each."""
@@ -74,37 +90,42 @@ class Caller:
         return spent
 
     async def stream(self, seconds: float) -> list[float]:
-        """Step over one WebSocket with many steps on their way; return the seconds of each."""
+        """Step over one WebSocket, each session again when it is answered; return the seconds."""
         url = self._url.replace("http", "ws") + f"{self._model}/stream"
         spent: list[float] = []
         async with connect(url, compression=None, max_queue=None) as socket:
+            sent: deque[tuple[str, float]] = deque()
+            numbers = dict.fromkeys(self._sessions, self._step)
+            for session in self._sessions:
+                await self._send(socket, session, numbers, sent)
             end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                self._step += 1
-                for begin in range(0, SESSIONS, IN_FLIGHT):
-                    sessions = self._sessions[begin : begin + IN_FLIGHT]
-                    spent += await self._exchange(socket, sessions)
+            while sent:
+                told = await socket.recv(decode=False)
+                session, began = sent.popleft()  # answers come in the order asked
+                spent.append(time.perf_counter() - began)
+                if not told.startswith(b'{"status":200'):
+                    raise click.ClickException(f"A step was refused: {told[:300]!r}")
+                if time.perf_counter() < end or numbers[session] < max(numbers.values()):
+                    await self._send(socket, session, numbers, sent)
+            self._step = max(numbers.values())
         return spent
 
-    async def _exchange(self, socket: ClientConnection, sessions: Sequence[str]) -> list[float]:
-        began = time.perf_counter()
-        for session in sessions:
-            await socket.send(
-                f'{{"session":"{session}","step":{self._step},"values":[0.5]}}', text=True
-            )
-        spent = []
-        for _ in sessions:
-            told = await socket.recv(decode=False)
-            spent.append(time.perf_counter() - began)
-            if not told.startswith(b'{"status":200'):
-                raise click.ClickException(f"A step was refused: {told[:300]!r}")
-        return spent
+    async def _send(
+        self,
+        socket: ClientConnection,
+        session: str,
+        numbers: dict[str, int],
+        sent: deque[tuple[str, float]],
+    ) -> None:
+        numbers[session] += 1
+        sent.append((session, time.perf_counter()))
+        await socket.send(
+            f'{{"session":"{session}","step":{numbers[session]},"values":[0.5]}}', text=True
+        )
 
-    async def _turn(self) -> None:
-        self._step += 1
+    async def _turn(self, sessions: Sequence[str], step: int) -> None:
         steps = ",".join(
-            f'{{"session":"{session}","step":{self._step},"values":[0.5]}}'
-            for session in self._sessions
+            f'{{"session":"{session}","step":{step},"values":[0.5]}}' for session in sessions
         )
         answer = await self._post(f"{self._model}/steps", f'{{"steps":[{steps}]}}'.encode())
         if any(one["status"] != 200 for one in answer["answers"]):  # noqa: PLR2004
@@ -152,8 +173,12 @@ async def compare(url: str, model: str, seconds: float) -> Rows:
             spent = await caller.windows(length, seconds)
             rows.append(row(f"windows of {length}, {BATCH} a request", spent, BATCH, began))
         for name, work, count in (
-            (f"steps of {SESSIONS} sessions a request", caller.batched, SESSIONS),
-            (f"steps over one WebSocket, {IN_FLIGHT} on their way", caller.stream, 1),
+            (
+                f"steps of {HALF} sessions a request",
+                caller.batched,
+                HALF,
+            ),
+            (f"steps over one WebSocket, {SESSIONS} on their way", caller.stream, 1),
             ("one step a request, one after the other", caller.single, 1),
         ):
             began = time.perf_counter()
