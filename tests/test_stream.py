@@ -91,6 +91,15 @@ async def test_a_model_that_is_not_there_and_a_bad_tenant_refuse_the_handshake(u
     assert b"x-tenant: " in refused.value.response.body
 
 
+async def test_a_stream_that_ended_is_counted(url):
+    async with stream(url):
+        pass
+    async with httpx.AsyncClient(base_url=url) as client:
+        counted = 'route="/v1/models/{name}/stream",status="101"'
+        while counted not in (await client.get("/metrics")).text:
+            pass  # until the service has seen its end
+
+
 async def test_a_stream_sees_its_tenants_sessions_alone(url):
     session = opened(url, tenant="me")
     statuses = []

@@ -86,8 +86,9 @@ def create_app(
     app.include_router(oip.router(engine, limits))
     app.include_router(operations.router(engine, metrics, store))
     if sessions is not None:
-        for routes in (steps.router, session_routes.router, stream.router):
+        for routes in (steps.router, session_routes.router):
             app.include_router(routes(engine, sessions, limits))
+        app.include_router(stream.router(engine, sessions, limits, records))
         app.include_router(session_routes.state_router(sessions, limits))
     errors.install(app)
     app.add_middleware(Access, records=records, tidy=tidy)

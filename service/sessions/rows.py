@@ -28,6 +28,11 @@ SUMS = "SELECT tenant, count(*), sum(size) FROM session WHERE id IN"
 BURY = "INSERT OR REPLACE INTO gone SELECT id, tenant, ? FROM session WHERE id IN"
 REMOVE = "DELETE FROM session WHERE id IN"
 EXPIRED = "SELECT id FROM session WHERE expires <= ? ORDER BY expires LIMIT ?"
+# Of more tombstones than there may be sessions the oldest are forgotten before their time.
+TRIM = (
+    "DELETE FROM gone WHERE id IN (SELECT id FROM gone ORDER BY forget"
+    " LIMIT max(0, min(?, (SELECT count(*) FROM gone) - ?)))"
+)
 FORGET = "DELETE FROM gone WHERE id IN (SELECT id FROM gone WHERE forget <= ? LIMIT ?)"
 
 
@@ -77,6 +82,7 @@ class Rows:
             ids = [id_ for (id_,) in connection.execute(EXPIRED, (now, limit))]
             self._let_go(connection, ids, now)
             connection.execute(FORGET, (now, limit))
+            connection.execute(TRIM, (limit, self._limits.sessions))
             counts.append(len(ids))
         return counts
 

@@ -15,10 +15,10 @@ import pytest
 from service.sessions.errors import StoreUnavailable, UnusableStore
 from service.sessions.schema import connect, prepare
 from service.sessions.sqlite import SqliteStore
-from service.sessions.store import Stored, Usage
+from service.sessions.store import Limits, Stored, Usage
 from tests.doubles import PATIENCE, within
 from tests.sessions import writers
-from tests.sessions.kept import Clock, creation, following, record
+from tests.sessions.kept import NOON, Clock, creation, following, record
 
 
 @pytest.fixture
@@ -136,7 +136,8 @@ async def test_what_a_killed_process_acknowledged_is_there(path, durability):
         id_, step = process.stdout.readline().split()
         acknowledged[id_] = int(step)
     process.send_signal(signal.SIGKILL)
-    rest = process.stdout.read()  # what is in its buffer, too; ``communicate`` would lose that
+    with process.stdout:
+        rest = process.stdout.read()  # its buffer, too, which ``communicate`` would lose
     process.wait(PATIENCE)
     acknowledged |= {line.split()[0]: int(line.split()[1]) for line in rest.splitlines()}
     store = SqliteStore(path, clock=Clock())
@@ -245,4 +246,15 @@ async def test_a_store_whose_file_was_taken_away_is_not_ready(tmp_path):
     file.unlink()
     SqliteStore(file)
     assert not await store.ready()
+    await store.close()
+
+
+async def test_no_more_tombstones_stand_than_there_may_be_sessions(tmp_path):
+    store = SqliteStore(tmp_path / "sessions.db", limits=Limits(sessions=3), clock=Clock())
+    for number in range(8):
+        await store.write([creation(f"s{number}")])
+        await store.close_sessions([f"s{number}"])
+    assert await store.expire(NOON, 100) == 0
+    found = await store.read([f"s{number}" for number in range(8)])
+    assert sum(one is not None for one in found) == 3
     await store.close()

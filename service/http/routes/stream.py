@@ -5,13 +5,12 @@ import time
 from collections.abc import AsyncIterator
 
 import orjson
-import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.types import Message
 
 from service.engine.core import Engine
 from service.engine.errors import EngineError
-from service.http.access import identify
+from service.http.access import Records, Visit, identify
 from service.http.errors import DeadlineExceeded, InvalidRequest, RequestError, answer, document
 from service.http.limits import Limits
 from service.http.routes.native import Name
@@ -21,11 +20,11 @@ from service.http.schemas.native import parse
 from service.http.schemas.steps import NamedStep, read_named
 from service.sessions.sessions import Sessions
 
-log = structlog.get_logger("seqserve.access")
+ROUTE, SWITCHED = "/v1/models/{name}/stream", 101
 AT_ONCE = 256  # messages that are answered together; the rest waits in the socket
 
 
-def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
+def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records) -> APIRouter:
     """Return the route of the streams of an engine's sessions."""
     routes = APIRouter(prefix="/v1", tags=["sessions"])
 
@@ -44,17 +43,16 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
             await socket.send_denial_response(answer(exc, request_id))
             return
         await socket.accept(headers=[(b"x-request-id", request_id.encode())])
-        began, count = time.perf_counter(), 0
+        began = time.perf_counter()
         try:
             async for messages in _together(socket):
-                count += len(messages)
                 for said in await _answers(sessions, messages, (tenant, name, request_id), limits):
                     await socket.send_text(said.decode())
         except WebSocketDisconnect:  # while it was answered: what was taken is stored
             pass
         finally:
-            seconds = round(time.perf_counter() - began, 3)
-            log.info("stream", request_id=request_id, model=name, messages=count, seconds=seconds)
+            seconds = time.perf_counter() - began
+            records.add(Visit(request_id, "GET", socket.url.path, ROUTE, SWITCHED, seconds))
 
     return routes
 
