@@ -13,6 +13,7 @@ from service.engine.runner import Device, OnnxRunner, _pinned_memory, choose_dev
 from service.engine.selfcheck import CUDA_TOLERANCE, largest_difference
 from service.settings import ZOO
 
+NAMES = ["co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"]
 DEVICE = choose_device("auto")
 pytestmark = [
     pytest.mark.gpu,
@@ -20,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["co2-gru", "co2-lstm", "elnino-attention"])
+@pytest.mark.parametrize("name", NAMES)
 async def test_cuda_answers_as_the_cpu_does(name):
     random = np.random.default_rng(0)
     answers = {}
@@ -37,7 +38,7 @@ async def test_cuda_answers_as_the_cpu_does(name):
     assert largest_difference(answers["cuda"], answers["cpu"]) <= CUDA_TOLERANCE
 
 
-@pytest.fixture(params=["co2-gru", "co2-lstm", "elnino-attention"])
+@pytest.fixture(params=NAMES)
 def pair(request):
     """Return one model on CUDA, where it is bound, and on the CPU, where it is not."""
     path = Repository(ZOO).find(request.param).path
@@ -94,3 +95,16 @@ def test_batches_of_one_bucket_use_one_buffer_on_cuda(pair):
     kept = cuda._bound.pool.kept
     cuda.run([Row(longest)] * 9)
     assert cuda._bound.pool.kept == kept > 0
+
+
+def test_a_stream_carried_on_cuda_is_the_one_carried_on_the_cpu():
+    path = Repository(ZOO).find("co2-stream-gru").path
+    values = np.random.default_rng(3).normal(300, 9, (60, 1)).astype(np.float32)
+    ends = []
+    for device in (DEVICE, Device("cpu", "to compare")):
+        runner, state = OnnxRunner(path, device), None
+        for part in np.split(values, (26, 27, 31, 59)):
+            (answer,) = runner.run([Row(part, state=state, carry=True)])
+            state = answer.state
+        ends.append([answer])
+    assert largest_difference(*ends) <= CUDA_TOLERANCE
