@@ -44,7 +44,11 @@ def tenant_of(connection: HTTPConnection) -> str:
     return tenant
 
 
-Tenant = Annotated[str, Depends(tenant_of)]
+async def _tenant(connection: HTTPConnection) -> str:
+    return tenant_of(connection)  # FastAPI would run it in a thread if this were no coroutine
+
+
+Tenant = Annotated[str, Depends(_tenant)]
 PROBLEMS = native.PROBLEMS | dict.fromkeys((409, 410, 429), native.PROBLEMS[422])
 
 
