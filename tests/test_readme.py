@@ -47,9 +47,9 @@ def test_make_demo_trains_serves_forecasts_draws_and_ends_by_itself():
         check=False,
     )
     assert result.returncode == 0, result.stderr[-4000:]
-    for name in ("co2-gru", "co2-lstm", "co2-stream-gru", "elnino-attention"):
+    for name in ("co2-gru", "co2-lstm", "elnino-attention"):
         assert f"{name}: " in result.stdout
-    assert result.stdout.count("from 104 steps") == 3
+    assert result.stdout.count("from 104 steps") == 2
     assert re.search(r"Docs: \s*http://127.0.0.1:\d+/docs", result.stdout)
     picture = ROOT / "demo-output/forecasts.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
