@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
