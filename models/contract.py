@@ -39,8 +39,6 @@ STATE = "state."  # and the name: (batch, ...) float32, what the steps before ha
 PREDICTIONS = "predictions"  # (batch, horizon, targets, quantiles) or (batch, classes) float32
 ATTENTION = "attention"  # (batch, time) float32, the weights of the readout
 NEXT_STATE = "next_state."  # and the name: as ``state.``, after the last valid step
-STATE = "state."  # prefix of what a stream carries into a step
-NEXT_STATE = "next_state."  # prefix of what it carries out
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 

@@ -72,12 +72,13 @@ class BoundSession:
         self,
         session: Any,  # noqa: ANN401  an InferenceSession
         card: ModelCard,
+        layout: StateLayout,
         pageable: Allocate,
         pinned: Allocate,
     ) -> None:
         self._session = session
         self._card = card
-        self._layout = StateLayout(card.state.tensors)
+        self._layout = layout
         self._pageable = pageable
         self._pinned = pinned
         self.pool = Pool(self._inputs, CAPACITY)

@@ -115,7 +115,9 @@ class OnnxRunner:
         self._bound: BoundSession | None = None
         if bound or self.provider == "cuda":
             pinned = _pinned_memory(self._session) if self.provider == "cuda" else None
-            self._bound = BoundSession(self._session, self.card, _pageable, pinned or _pageable)
+            self._bound = BoundSession(
+                self._session, self.card, self.state, _pageable, pinned or _pageable
+            )
 
     def run(self, rows: Sequence[Row]) -> list[Answer]:
         """Answer rows, whose sequences must have at least one step each, in order."""

@@ -8,8 +8,9 @@ from models.contract import Task
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import NonFinitePrediction
 from service.http.body import read_bytes
-from service.http.errors import DeadlineExceeded, NotAForecaster
-from service.http.limits import TIMEOUT, Limits
+from service.http.deadline import deadline
+from service.http.errors import NotAForecaster
+from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.schemas.backtest import Query
 
@@ -27,16 +28,13 @@ async def backtest(
     """
     if model.card.task is Task.CLASSIFY:
         raise NotAForecaster(model.entry.name)
-    milliseconds = limits.deadline_ms(request.headers.get(TIMEOUT))
     try:
-        async with asyncio.timeout(milliseconds / 1000):
+        async with deadline(request, limits):
             body = await read_bytes(request, limits.max_body_bytes, ACCEPTED)
             query = await asyncio.to_thread(Query, body, model.card, limits.max_sequences)
             async with Presence(request.receive):
                 answers, _ = await engine.predict(model, query.rows, background=True)
                 reply = await asyncio.to_thread(query.write, answers, model.entry.version)
-    except TimeoutError:
-        raise DeadlineExceeded(milliseconds) from None
     except NonFinitePrediction as exc:
         raise NonFinitePrediction(exc.index, query.place(exc.index)) from None
     return Response(reply.body, media_type=reply.media_type)

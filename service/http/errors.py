@@ -143,24 +143,22 @@ def install(app: FastAPI) -> None:
 
 def problem_response(problem: Problem, detail: str, request_id: str | None) -> Response:
     """Write one problem as a response."""
-    body = orjson.dumps(_document(problem, detail, request_id))
-    return Response(body, problem.status, dict(problem.headers), MEDIA_TYPE)
+    return _response(problem, _document(problem, detail, request_id))
 
 
 def answer(exc: Exception, request_id: str | None) -> Response:
     """Write the problem of an error that is in the table."""
-    problem = _problem(exc)
-    body = orjson.dumps(document(exc, request_id))
-    return Response(body, problem.status, dict(problem.headers), MEDIA_TYPE)
+    return _response(_problem(exc), document(exc, request_id))
 
 
 def document(exc: Exception, request_id: str | None) -> dict[str, object]:
     """Return the problem of an error that is in the table, with what belongs to it alone."""
-    told = _document(_problem(exc), str(exc), request_id)
+    problem = _problem(exc)
+    told = _document(problem, str(exc), request_id)
     if isinstance(exc, WrongStep):
         told["expected_step"] = exc.expected
-    if "retry-after" in (headers := _problem(exc).headers):
-        told["retry_after"] = int(headers["retry-after"])
+    if "retry-after" in problem.headers:
+        told["retry_after"] = int(problem.headers["retry-after"])
     return told
 
 
@@ -170,6 +168,10 @@ def _problem(exc: Exception) -> Problem:
     if isinstance(exc, SessionsFull) and exc.tenant:
         return _TENANT_FULL
     return TABLE[type(exc)]
+
+
+def _response(problem: Problem, document: dict[str, object]) -> Response:
+    return Response(orjson.dumps(document), problem.status, dict(problem.headers), MEDIA_TYPE)
 
 
 def _document(problem: Problem, detail: str, request_id: str | None) -> dict[str, object]:

@@ -46,7 +46,7 @@ def extend(
     """
     values, future, known = series.values, series.future, card.given_known
     check_future(future, card, f"{place}.future", known)
-    static = _static(series.static, card, f"{place}.static")
+    static = static_row(series.static, card, f"{place}.static")
     cycles = _cycles(start, len(values) + card.horizon, card, f"{place}.start")
     sequence = join(values, len(known), static, cycles[: len(values)])
     if not card.known:
@@ -65,7 +65,7 @@ def complete_history(
     """
     if not card.calendar and not card.static and static is None:
         return values
-    row = _static(static, card, f"{place}.static")
+    row = static_row(static, card, f"{place}.static")
     cycles = _cycles(start, len(values), card, f"{place}.start")
     return join(values, len(card.given_known), row, cycles)
 
@@ -85,8 +85,8 @@ def _cycles(start: datetime | None, count: int, card: ModelCard, place: str) -> 
     return cycle_features(times, card.calendar)
 
 
-def _static(given: object, card: ModelCard, place: str) -> Values:
-    """Return the row of static columns, (columns,)."""
+def static_row(given: object, card: ModelCard, place: str) -> Values:
+    """Return the row of static columns, (columns,); raise InvalidRequest from ``place`` on."""
     if not card.static and given is not None:
         raise InvalidRequest(place, "this model has no static covariates")
     if not card.static:

@@ -30,11 +30,13 @@ Explain = Annotated[list[Literal["attention"]], Field(max_length=8, fail_fast=Tr
 Levels = list[tuple[str, int]]  # the label of each level wanted, and its index
 
 
-class _Wire(BaseModel):
+class WireModel(BaseModel):
+    """What a caller sends: exactly the types and the keys that are asked for."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class SequenceIn(_Wire):
+class SequenceIn(WireModel):
     """One series up to now: (time,) numbers for one feature, or (time, features)."""
 
     values: Numbers = Field(
@@ -55,7 +57,7 @@ class SequenceIn(_Wire):
     )
 
 
-class PredictRequest(_Wire):
+class PredictRequest(WireModel):
     """Any number of sequences, of any mix of lengths."""
 
     sequences: list[SequenceIn | Numbers]
@@ -63,7 +65,7 @@ class PredictRequest(_Wire):
     explain: Explain = Field(default_factory=list)
 
 
-class PredictionOut(_Wire):
+class PredictionOut(WireModel):
     """The forecast of one sequence, in its own units; a targets axis comes last if several."""
 
     mean: list[float] | list[list[float]]
@@ -73,7 +75,7 @@ class PredictionOut(_Wire):
     attention: list[float] | None = None
 
 
-class PredictResponse(_Wire):
+class PredictResponse(WireModel):
     """One prediction per sequence, in the order sent."""
 
     model: str
@@ -81,7 +83,7 @@ class PredictResponse(_Wire):
     predictions: list[PredictionOut] | list[ClassOut]
 
 
-class _Item(_Wire):
+class _Item(WireModel):
     values: Any
     id: Annotated[str, Field(max_length=256)] | None = None
     start: Annotated[str, Field(max_length=64)] | None = None
@@ -89,7 +91,7 @@ class _Item(_Wire):
     static: Any = None
 
 
-class _Envelope(_Wire):
+class _Envelope(WireModel):
     """As PredictRequest, with the numbers left to ``arrays``, which reads them far faster."""
 
     sequences: list[Any]

@@ -6,16 +6,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.contract import ModelCard, Task
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix
-from service.http.schemas.covariates import check_static
+from service.http.schemas.covariates import static_row
 from service.http.schemas.native import (
     Explain,
     Numbers,
     Wanted,
+    WireModel,
     parse,
     start_time,
     validated,
@@ -28,11 +29,7 @@ from service.sessions.stream import Stream, begin
 from service.sessions.turns import Session
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class OpenIn(_Wire):
+class OpenIn(WireModel):
     """What a session begins with; all of it may be left out, unless the card needs it."""
 
     values: Numbers | None = Field(None, description="the history up to now, as in a prediction")
@@ -54,13 +51,13 @@ class OpenIn(_Wire):
     )
 
 
-class StateOut(_Wire):
+class StateOut(WireModel):
     """The state of a session: opaque, signed, and good only for the very same model file."""
 
     state: str
 
 
-class LiveAccuracyOut(_Wire):
+class LiveAccuracyOut(WireModel):
     """How good the forecasts of the next step were, as found by the steps that came."""
 
     steps: float = Field(description="scored; of rolling figures, those that still count")
@@ -71,7 +68,7 @@ class LiveAccuracyOut(_Wire):
     nominal_coverage: float
 
 
-class SessionOut(_Wire):
+class SessionOut(WireModel):
     """A session as it is stored."""
 
     session: str
@@ -87,7 +84,7 @@ class SessionOut(_Wire):
     live_accuracy: dict[str, LiveAccuracyOut]
 
 
-class _Sent(_Wire):
+class _Sent(WireModel):
     values: Any = None
     start: Annotated[str, Field(max_length=64)] | None = None
     static: Any = None
@@ -179,11 +176,4 @@ def _check(sent: _Sent, start: datetime | None, card: ModelCard) -> None:
     if card.calendar and start is None:
         cycles = ", ".join(card.calendar)
         raise InvalidRequest("start", f"expected the time of the first step ({cycles})")
-    if not card.static:
-        if sent.static is not None:
-            raise InvalidRequest("static", "this model has no static covariates")
-        return
-    if not isinstance(sent.static, dict) or sent.static.keys() != card.static.keys():
-        raise InvalidRequest("static", f"expected an object with {', '.join(card.static):.200}")
-    for name, categories in card.static.items():
-        check_static(sent.static[name], categories, f"static.{name}")
+    static_row(sent.static, card, "static")

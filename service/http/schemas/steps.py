@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from models.contract import ModelCard, Task
 from models.frequency import Frequency
@@ -23,6 +23,7 @@ from service.http.schemas.native import (
     Numbers,
     PredictionOut,
     Wanted,
+    WireModel,
     parse,
     prediction,
     timestamps,
@@ -38,11 +39,7 @@ from service.sessions.turns import Forecast
 Static = Mapping[str, float | str]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class StepIn(_Wire):
+class StepIn(WireModel):
     """What is new since the last step: one row or many."""
 
     values: Numbers = Field(
@@ -63,7 +60,7 @@ class NamedStepIn(StepIn):
     step: Annotated[int, Field(ge=1, lt=10**15)]
 
 
-class StepsIn(_Wire):
+class StepsIn(WireModel):
     """Steps of any sessions of one model, several of one session in their order."""
 
     steps: list[NamedStepIn]
@@ -98,7 +95,7 @@ class StepsOut(BaseModel):
     answers: list[StepTold]
 
 
-class _Sent(_Wire):
+class _Sent(WireModel):
     """As StepIn, with the numbers left to ``arrays``, which reads them far faster."""
 
     values: Any
@@ -112,7 +109,7 @@ class _NamedSent(_Sent):
     step: Annotated[int, Field(ge=1, lt=10**15)]
 
 
-class _Steps(_Wire):
+class _Steps(WireModel):
     steps: list[Any]
 
 
