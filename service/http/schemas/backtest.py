@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from models.accuracy import TargetAccuracy
 from models.contract import ModelCard
@@ -18,6 +18,7 @@ from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import complete_history
 from service.http.schemas.native import (
     Numbers,
+    WireModel,
     item_of,
     parse,
     start_time,
@@ -35,11 +36,7 @@ _UNKNOWN = (
 )
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class HistoryIn(_Wire):
+class HistoryIn(WireModel):
     """One series with its past and its outcome: (time,) numbers, or (time, features)."""
 
     values: Numbers = Field(
@@ -55,7 +52,7 @@ class HistoryIn(_Wire):
     )
 
 
-class _Choices(_Wire):
+class _Choices(WireModel):
     origins: Annotated[int, Field(ge=1, le=MOST)] = Field(
         ORIGINS, description="windows to forecast of each series, the last ones that fit"
     )
@@ -78,7 +75,7 @@ class _Envelope(_Choices):
     series: list[Any]
 
 
-class _Item(_Wire):
+class _Item(WireModel):
     values: Any
     id: Annotated[str, Field(max_length=256)] | None = None
     start: Annotated[str, Field(max_length=64)] | None = None
