@@ -181,7 +181,7 @@ class Answered(Engine):
         self, _model: LoadedModel, rows: Sequence[Row], tell: Callable[[Ticket], None]
     ) -> Ticket:
         ticket = Ticket(rows, 0.0, tell)
-        self._loop.call_soon(ticket.resolve, 0, self._answer, 0.0, 0.0)
+        self._loop.call_soon(ticket.resolve, 0, self._answer, 0.0, 0.0, 1)
         return ticket
 
 

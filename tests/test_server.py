@@ -2,15 +2,18 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from examples.serving import serving
 from service.engine.runner import choose_device
@@ -93,6 +96,43 @@ def test_several_workers_answer_alike_and_their_metrics_add_up(tmp_path):
         while (total := counted(url)) < 20 and time.monotonic() < end:
             pass  # the other worker hands its figures on within a moment
         assert total == 20
+
+
+def test_every_worker_is_measured_and_one_that_died_is_not_counted_among_the_living(tmp_path):
+    with serving(tmp_path / "service.log", "--workers", "2", "--provider", "cpu") as service:
+        await_metrics(service.url, 2)
+        pids = workers(service.url)
+        assert service.pid not in pids
+        assert samples(service.url)["seqserve_model_workers", "co2-gru"] == 2
+        os.kill(min(pids), signal.SIGKILL)
+        await_metrics(service.url, 1)
+        await_metrics(service.url, 2)  # it is replaced
+        assert workers(service.url) != pids
+        assert samples(service.url)["seqserve_model_workers", "co2-gru"] == 2
+
+
+def samples(url: str) -> dict[tuple[str, str | None], float]:
+    """Return the figures by name, and by model where there is one."""
+    return {
+        (sample.name, sample.labels.get("model")): sample.value
+        for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
+        for sample in family.samples
+    }
+
+
+def workers(url: str) -> set[int]:
+    text = httpx.get(f"{url}/metrics").text
+    return {int(pid) for pid in re.findall(r'process_open_fds\{pid="(\d+)"\}', text)}
+
+
+def await_metrics(url: str, count: int) -> None:
+    """Wait until so many workers have loaded their models."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with suppress(httpx.TransportError):  # whoever died had taken the connection
+            if samples(url).get(("seqserve_model_workers", "co2-gru")) == count:
+                return
+    raise AssertionError(f"never {count} workers")
 
 
 def counted(url: str) -> float:

@@ -266,7 +266,8 @@ class Batcher:
             _fail({job.ticket for job in batch}, outcome)
         else:
             for job, answer in zip(batch, outcome, strict=True):
-                job.ticket.resolve(job.index, answer, taken_at - job.enqueued_at, seconds)
+                queue = taken_at - job.enqueued_at
+                job.ticket.resolve(job.index, answer, queue, seconds, len(batch))
         self._report_batch(batch, seconds, failed=isinstance(outcome, Exception))
 
     def _die(self, taken: Sequence[Job]) -> None:

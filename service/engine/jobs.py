@@ -41,6 +41,7 @@ class Timing(NamedTuple):
 
     queue: float = 0.0
     compute: float = 0.0
+    batch: int = 0  # sequences in the largest of its batches
 
 
 class Ticket:
@@ -55,6 +56,7 @@ class Ticket:
 
     __slots__ = (
         "_answers",
+        "_batch",
         "_compute",
         "_error",
         "_missing",
@@ -76,6 +78,7 @@ class Ticket:
         self._answers: list[Answer] = [_NONE] * len(rows)
         self._missing = len(rows)
         self._queue = self._compute = 0.0
+        self._batch = 0
         self._error: Exception | None = None
         self._tell = tell
         self.background = background  # whether it lets others pass
@@ -85,7 +88,7 @@ class Ticket:
     @property
     def timing(self) -> Timing:
         """Where the time went so far."""
-        return Timing(self._queue, self._compute)
+        return Timing(self._queue, self._compute, self._batch)
 
     @property
     def answered(self) -> bool:
@@ -98,12 +101,17 @@ class Ticket:
             raise self._error
         return self._answers
 
-    def resolve(self, index: int, answer: Answer, queue: float, compute: float) -> None:
-        """Keep one row's answer and its seconds; the last one completes the request."""
+    def resolve(self, index: int, answer: Answer, queue: float, compute: float, batch: int) -> None:
+        """
+        Keep one row's answer, its seconds, and the size of its batch.
+
+        The last one completes the request.
+        """
         self._answers[index] = answer
         self._missing -= 1
         self._queue = max(self._queue, queue)
         self._compute = max(self._compute, compute)
+        self._batch = max(self._batch, batch)
         if not self._missing:
             self._end()
 

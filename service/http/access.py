@@ -10,6 +10,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from models.repository import Entry
 from service.engine.jobs import Timing
 from service.http.metrics import Metrics
 from service.memory import Tidy
@@ -18,6 +19,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _WELL_FORMED = re.compile(r"^[A-Za-z0-9._-]{1,64}$", re.ASCII)
 _PROCESS = uuid.uuid4().hex[:20]
 _NUMBERS = count()
+DEFECT = "defect"  # the reason of an answer that no row of the table foresaw
+_LONGEST = 256  # characters of a path that are logged
 log = structlog.get_logger("seqserve.access")
 
 
@@ -31,37 +34,67 @@ class Visit(NamedTuple):
     status: int
     seconds: float
     timing: Timing | None = None  # of a prediction
+    entry: Entry | None = None  # the version that was asked
+    received: int = 0  # bytes of the request's body
+    sent: int = 0  # and of the answer's
+    reason: str | None = None  # the type of the problem that was the answer
+    caller: str | None = None  # the name of the key that was shown
 
 
 class Records:
     """Where every request is counted, measured and logged, whichever way it took."""
 
     def __init__(self, metrics: Metrics, *, log_requests: bool) -> None:
-        self._metrics = metrics
+        self._requests = metrics.requests
         self._log_requests = log_requests
 
     def add(self, visit: Visit) -> None:
         """Record one request."""
         method = visit.method if visit.method in _METHODS else "other"
-        self._metrics.count(visit.route, method, visit.status)
-        timing = visit.timing
-        if timing is not None:
-            self._metrics.observe(timing, visit.seconds)
+        if visit.reason is not None:
+            self._requests.refuse(visit.reason)
+        self._requests.count(visit.route, method, visit.status, visit.received, visit.sent)
+        if visit.timing is not None:
+            self._requests.observe(visit.timing, visit.seconds)
         if self._log_requests:
-            log.info(
-                "request",
-                request_id=visit.request_id,
-                method=visit.method,
-                path=visit.path,
-                status=visit.status,
-                seconds=round(visit.seconds, 6),
-                queue_seconds=round(timing.queue, 6) if timing else None,
-                compute_seconds=round(timing.compute, 6) if timing else None,
-            )
+            _write(visit, method)
+
+
+def _write(visit: Visit, method: str) -> None:
+    """Log one request; a path that goes on and on is cut, and what is not known left out."""
+    entry, timing = visit.entry, visit.timing
+    more: dict[str, object] = {}
+    if entry is not None:
+        more |= {"model": entry.name, "version": entry.version}
+    if timing is not None:
+        more["queue_seconds"] = round(timing.queue, 6)
+        more["compute_seconds"] = round(timing.compute, 6)
+        more["batch"] = timing.batch
+    if visit.reason is not None:
+        more["problem"] = visit.reason
+    if visit.caller is not None:
+        more["caller"] = visit.caller
+    path = visit.path
+    log.info(
+        "request",
+        request_id=visit.request_id,
+        method=method,
+        path=path if len(path) <= _LONGEST else f"{path[:_LONGEST]}...",
+        status=visit.status,
+        seconds=round(visit.seconds, 6),
+        received=visit.received,
+        sent=visit.sent,
+        **more,
+    )
 
 
 class Access:
-    """ASGI middleware; puts ``request_id`` and, after a prediction, ``timing`` into the scope."""
+    """
+    ASGI middleware; puts ``request_id`` into the scope.
+
+    Whoever answers may leave there ``timing`` and ``entry`` of a prediction, ``problem``, the
+    type of a refusal, and ``caller``, the name of the key that was shown.
+    """
 
     def __init__(self, app: ASGIApp, records: Records, tidy: Tidy) -> None:
         self._app = app
@@ -75,7 +108,7 @@ class Access:
         started = time.perf_counter()
         scope["request_id"] = request_id = identify(Headers(scope=scope).get("x-request-id"))
         status = 499  # unless an answer starts
-        received = 0  # bytes
+        received = sent = 0  # bytes
 
         async def count() -> Message:
             nonlocal received
@@ -84,20 +117,38 @@ class Access:
             return message
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = request_id
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, count, send_with_id)
+        except Exception:  # a layer further out answers it
+            status, scope["problem"] = 500, DEFECT
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            seconds = time.perf_counter() - started
-            method, path, timing = scope["method"], scope["path"], scope.get("timing")
-            self._records.add(Visit(request_id, method, path, route, status, seconds, timing))
+            self._records.add(
+                Visit(
+                    request_id,
+                    scope["method"],
+                    scope["path"],
+                    route,
+                    status,
+                    time.perf_counter() - started,
+                    scope.get("timing"),
+                    scope.get("entry"),
+                    received,
+                    sent,
+                    scope.get("problem"),
+                    scope.get("caller"),
+                )
+            )
             self._tidy.after(received)
             structlog.contextvars.unbind_contextvars("request_id")
 

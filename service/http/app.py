@@ -17,6 +17,7 @@ from service.http.limits import Limits
 from service.http.metrics import Metrics
 from service.http.openapi import describe
 from service.http.protocol import EXPRESS
+from service.http.pulse import Pulse
 from service.http.routes import backtest, native, oip, operations, steps, stream
 from service.http.routes import sessions as session_routes
 from service.logs import configure
@@ -67,6 +68,7 @@ def create_app(
             await stack.enter_async_context(engine)
             if sessions is not None:
                 await stack.enter_async_context(Sweeper(sessions))
+            await stack.enter_async_context(Pulse(metrics, engine))
             express = Express(engine, limits, records, tidy, HOT_ROUTES)
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
@@ -101,7 +103,7 @@ def app() -> FastAPI:
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     settings = Settings()
-    configure(settings.log_level, settings.log_format)
+    configure(settings.log_level, settings.log_format, access=settings.access_log)
     metrics = Metrics()
     engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
     return create_app(engine, settings, metrics, settings.open_store())

@@ -187,7 +187,13 @@ def _document(problem: Problem, detail: str, request_id: str | None) -> dict[str
     }
 
 
+def reason(exc: Exception) -> str:
+    """Return the type of the problem of an error that is in the table."""
+    return _problem(exc).type
+
+
 async def _answer(request: Request, exc: Exception) -> Response:
+    request.scope["problem"] = reason(exc)
     return answer(exc, request.scope.get("request_id"))
 
 
@@ -197,6 +203,8 @@ async def _answer_framework(request: Request, exc: Exception) -> Response:
         titles = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "Wrong method")}
         kind, title = titles.get(exc.status_code, ("http-error", "The request was refused"))
         problem = Problem(exc.status_code, kind, title, exc.headers or {})
+        request.scope["problem"] = kind
         return problem_response(problem, str(exc.detail), request_id)
+    request.scope["problem"] = TABLE[InvalidRequest].type
     # FastAPI's own answer would echo the input.
     return problem_response(TABLE[InvalidRequest], "The request does not fit.", request_id)

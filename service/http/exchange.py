@@ -14,8 +14,8 @@ from uvicorn.server import ServerState
 from service.engine.core import LoadedModel, insist_on_finite
 from service.engine.errors import EngineError
 from service.engine.jobs import Ticket, Timing
-from service.http.access import Visit, identify
-from service.http.errors import DeadlineExceeded, RequestError, answer
+from service.http.access import DEFECT, Visit, identify
+from service.http.errors import DeadlineExceeded, RequestError, answer, reason
 from service.http.express import Express, Head
 from service.http.prediction import Query
 
@@ -51,7 +51,9 @@ class Exchange:
         "_head",
         "_model",
         "_query",
+        "_reason",
         "_request_id",
+        "_sent",
         "_started",
         "_ticket",
         "_timer",
@@ -82,6 +84,8 @@ class Exchange:
         self._request_id = identify(head.request_id)
         self._query: Query | None = None
         self._ticket: Ticket | None = None
+        self._reason: str | None = None
+        self._sent = 0
         self._started = time.perf_counter()
         self._timer = express.loop.call_later(head.milliseconds / 1000, self._expire)
 
@@ -131,8 +135,10 @@ class Exchange:
     def _refuse(self, error: Exception) -> None:
         if not isinstance(error, (RequestError, EngineError)):  # a defect of ours
             log.error("Exception on the short way", exc_info=error)
+            self._reason = DEFECT
             self._respond(500, b"Internal Server Error", "text/plain; charset=utf-8", {})
             return
+        self._reason = reason(error)
         response: Response = answer(error, self._request_id)
         headers = {key: value for key, value in response.headers.items() if key not in _OURS}
         self._respond(response.status_code, bytes(response.body), response.media_type, headers)
@@ -148,6 +154,7 @@ class Exchange:
             f"x-request-id: {self._request_id}\r\n{more}{close}\r\n"
         )
         every = self._express.written(connection.server_state.default_headers)
+        self._sent = len(body)
         connection.transport.write(b"".join((STATUS_LINE[status], every, ours.encode(), body)))
         self._end(status)
         if not self.keep_alive:
@@ -163,9 +170,22 @@ class Exchange:
             if status == 200:  # noqa: PLR2004
                 timing = ticket.timing
             self._model.batcher.release(ticket)
+        received = len(self.body)
         self.body, self._query, self._ticket = _NO_BODY, None, None  # nothing large stays
         express.tidy.after(head.length)
         seconds = time.perf_counter() - self._started
         express.records.add(
-            Visit(self._request_id, "POST", head.path, head.route, status, seconds, timing)
+            Visit(
+                self._request_id,
+                "POST",
+                head.path,
+                head.route,
+                status,
+                seconds,
+                timing,
+                self._model.entry,
+                received,
+                self._sent,
+                self._reason,
+            )
         )

@@ -49,6 +49,7 @@ async def predict(
 
     Raises DeadlineExceeded and ClientGone beside all that the format and the engine raise.
     """
+    request.scope["entry"] = model.entry
     async with deadline(request, limits):
         body = await read_bytes(request, limits.max_body_bytes, wire.accepted)
         header = ",".join(request.headers.getlist(wire.header)) if wire.header else ""

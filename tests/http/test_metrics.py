@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.engine.jobs import Timing
-from service.http.metrics import SECONDS, Metrics, Tally
+from service.http.meters.tally import SECONDS, Tally
+from service.http.metrics import Metrics
 
 seconds = st.one_of(st.sampled_from([0.0, *SECONDS]), st.floats(0, 100))
 
@@ -33,12 +34,14 @@ def test_a_tally_adds_up_to_what_the_histogram_would_have_counted(values):
 
 async def test_what_was_counted_is_handed_on_though_nobody_asks():
     metrics = Metrics()
-    metrics.count("/route", "POST", 200)
-    metrics.observe(Timing(0.001, 0.002), 0.01)
-    child = metrics.requests.labels("/route", "POST", "200")
+    metrics.requests.count("/route", "POST", 200)
+    metrics.requests.observe(Timing(0.001, 0.002), 0.01)
+    child = metrics.requests.requests.labels("/route", "POST", "200")
     async with asyncio.timeout(5):
         while not child._value.get():  # noqa: ASYNC110  the library tells nobody
             await asyncio.sleep(0.01)
     assert child._value.get() == 1
-    sums = [metrics.latency.labels(part)._sum.get() for part in ("queue", "compute", "rest")]
+    sums = [
+        metrics.requests.latency.labels(part)._sum.get() for part in ("queue", "compute", "rest")
+    ]
     assert sums == pytest.approx([0.001, 0.002, 0.007])

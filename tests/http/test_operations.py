@@ -1,13 +1,26 @@
 """Health, metrics, request ids and the access log."""
 
+import asyncio
 import json
 import logging
+import os
+import re
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.http.access import Access, Records
+from service.http.metrics import Metrics
 from service.logs import configure
-from tests.http.inprocess import GRU, Service, running, weeks
+from service.memory import Tidy
+from service.sessions.location import open_store
+from service.sessions.store import Limits
+from service.settings import ZOO
+from tests.http.inprocess import GRU, SMALL, STREAM, Service, running, weeks
 
 
 async def samples(service: Service) -> dict[tuple[str, frozenset], float]:
@@ -105,3 +118,125 @@ async def test_the_access_log_is_one_json_object_a_line_with_the_request_id(caps
     assert requests[0]["request_id"] == "mine"
     assert requests[0]["compute_seconds"] > 0
     assert "color_message" not in json.dumps(lines)
+
+
+def resident() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
+
+
+HOSTILE = ("hostile-1", "%0a%22hostile_total%7D+1", "%F0%9F%98%80", "x" * 300)
+
+
+async def visit(service: Service, word: str) -> None:
+    body = {"sequences": [weeks(30)], "model": word, "targets": [word]}
+    for path in (
+        f"/{word}",
+        f"/v1/models/{word}",
+        f"/v1/models/{word}/predict",
+        f"/v1/models/co2-gru/versions/{word}/predict",
+        f"/v2/models/{word}/infer",
+        f"/v1/sessions/{word}/steps/1",
+    ):
+        for method in ("GET", "POST", "HEAD", word.upper()):
+            await service.client.request(method, path, headers={"x-tenant": "a"})
+    await service.predict(body, headers={"content-type": f"application/{word[:9]}"})
+    await service.predict(body)
+
+
+async def test_callers_can_add_no_series(service: Service):
+    await visit(service, "first")
+    before = (await samples(service)).keys()
+    for number in range(20):
+        for word in HOSTILE:
+            await visit(service, f"{word}{number}")
+    after = (await samples(service)).keys()
+    assert {name for name, _ in after - before} <= {"seqserve_requests_total"}
+    await visit(service, "third")
+    assert (await samples(service)).keys() == after
+    labels = {value for _, pairs in after for _, value in pairs}
+    assert len(labels) < 150
+    assert not any("hostile" in value.lower() for value in labels)
+
+
+async def test_refusals_are_counted_by_the_type_of_their_problem(service: Service):
+    await service.predict({"sequences": [[1]]})
+    await service.client.post("/v1/models/nobody/predict", json={})
+    await service.client.get("/nowhere")
+    found = await samples(service)
+    for reason in ("invalid-sequence", "model-not-found", "not-found"):
+        assert one(found, "seqserve_refused_requests_total", reason=reason) == 1
+
+
+async def test_the_process_its_loop_its_models_and_its_build_are_measured(service: Service):
+    found = await samples(service)
+    me = {"pid": str(os.getpid())}
+    assert one(found, "process_resident_memory_bytes", **me) == pytest.approx(resident(), rel=0.1)
+    assert one(found, "process_cpu_seconds_total", **me) == pytest.approx(
+        time.process_time(), rel=0.1, abs=0.5
+    )
+    assert 3 < one(found, "process_open_fds", **me) < one(found, "process_max_fds", **me)
+    assert one(found, "process_threads", **me) >= 1
+    assert one(found, "process_start_time_seconds", **me) < time.time()
+    assert one(found, "seqserve_loop_lag_seconds_count") >= 1
+    model = {"model": GRU, "version": "1"}
+    assert one(found, "seqserve_model_workers", **model) == 1
+    loaded = service.engine.newest(GRU)
+    assert one(found, "seqserve_model_load_seconds", **model) == loaded.load_seconds
+    assert one(found, "seqserve_build", version=version("seqserve"), provider="cpu") == 1
+
+
+async def test_a_blocked_loop_shows_in_its_lag(service: Service):
+    time.sleep(0.7)  # noqa: ASYNC251  the fault that is looked for
+    async with asyncio.timeout(5):
+        while one(found := await samples(service), "seqserve_loop_lag_seconds_count") < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert one(found, "seqserve_loop_lag_seconds_sum") > 0.1
+
+
+async def test_a_version_that_cannot_be_loaded_is_a_metric(tmp_path):
+    for name in (GRU, "broken"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ZOO / GRU / "1.onnx", tmp_path / GRU)
+    (tmp_path / "broken/1.onnx").write_bytes(b"no model")
+    async with running(SMALL.model_copy(update={"models": tmp_path})) as service:
+        found = await samples(service)
+    assert one(found, "seqserve_model_failed", model="broken", version="1") == 1
+    assert one(found, "seqserve_model_workers", model=GRU, version="1") == 1
+
+
+async def test_the_store_is_measured_and_one_that_is_lost_is_told(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path}/sessions.db", limits=Limits(), durability="process")
+    async with running(store=store) as service:
+        for _ in range(3):
+            await service.client.post(f"/v1/models/{STREAM}/sessions", json={})
+        found = await samples(service)
+        assert one(found, "seqserve_store_ready") == 1
+        assert one(found, "seqserve_sessions") == 3
+        assert one(found, "seqserve_session_bytes") > 0
+        (tmp_path / "sessions.db").unlink()
+        found = await samples(service)
+        assert one(found, "seqserve_store_ready") == 0
+        assert one(found, "seqserve_sessions") == 3
+
+
+async def test_a_defect_is_counted_as_a_500_and_not_as_a_client_who_left():
+    metrics, sent = Metrics(), []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    async def app(_scope, _receive, _send):
+        raise ZeroDivisionError
+
+    access = Access(app, Records(metrics, log_requests=False), Tidy())
+    with pytest.raises(ZeroDivisionError):
+        await access({"type": "http", "headers": [], "method": "GET", "path": "/"}, receive, send)
+    metrics.flush()
+    assert b'seqserve_requests_total{method="GET",route="none",status="500"} 1.0' in (
+        metrics.render()
+    )
+    assert b'seqserve_refused_requests_total{reason="defect"} 1.0' in metrics.render()

@@ -1,8 +1,9 @@
 """Health and metrics: what an orchestrator and Prometheus ask."""
 
+import asyncio
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from service.engine.core import Engine
@@ -51,7 +52,11 @@ def router(engine: Engine, metrics: Metrics, store: Store | None) -> APIRouter:
         )
 
     @routes.get("/metrics", include_in_schema=False)
-    def prometheus(_: Request) -> Response:
-        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def prometheus() -> Response:
+        metrics.flush()
+        if store is not None:
+            await metrics.store.look(store)
+        text = await asyncio.to_thread(metrics.render)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes

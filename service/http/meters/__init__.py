@@ -1,0 +1,1 @@
+"""The families of metrics, one noun a file."""
