@@ -152,6 +152,8 @@ async def _batching(answer: Answer, row: Row, seconds: float) -> float:
 class Written:
     """A query that needs no reading and no writing, so that only HTTP around it costs."""
 
+    timeout: float | None = None
+
     def __init__(self, rows: Sequence[Row], reply: Reply) -> None:
         self.rows = rows
         self._reply = reply

@@ -18,7 +18,15 @@ from service.http.metrics import Metrics
 from service.http.openapi import describe
 from service.http.protocol import EXPRESS
 from service.http.pulse import Pulse
-from service.http.routes import backtest, native, oip, operations, steps, stream
+from service.http.routes import (
+    backtest,
+    native,
+    oip,
+    oip_repository,
+    operations,
+    steps,
+    stream,
+)
 from service.http.routes import sessions as session_routes
 from service.logs import configure
 from service.memory import Tidy
@@ -86,6 +94,7 @@ def create_app(
     app.include_router(native.router(engine, limits, sessions.live if sessions else None))
     app.include_router(backtest.router(engine, limits))
     app.include_router(oip.router(engine, limits))
+    app.include_router(oip_repository.router(engine, limits))
     app.include_router(operations.router(engine, metrics, store))
     if sessions is not None:
         for routes in (steps.router, session_routes.router):

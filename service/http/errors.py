@@ -68,8 +68,8 @@ class UnsupportedMediaType(RequestError):
 class DeadlineExceeded(RequestError):
     """The answer did not come in the time the caller gave."""
 
-    def __init__(self, milliseconds: int) -> None:
-        super().__init__(f"No answer within {milliseconds} ms.")
+    def __init__(self, milliseconds: float) -> None:
+        super().__init__(f"No answer within {milliseconds:.15g} ms.")
 
 
 class NotMeasured(RequestError):

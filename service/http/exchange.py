@@ -49,6 +49,7 @@ class Exchange:
         "_connection",
         "_express",
         "_head",
+        "_milliseconds",
         "_model",
         "_query",
         "_reason",
@@ -87,6 +88,7 @@ class Exchange:
         self._reason: str | None = None
         self._sent = 0
         self._started = time.perf_counter()
+        self._milliseconds: float = head.milliseconds
         self._timer = express.loop.call_later(head.milliseconds / 1000, self._expire)
 
     @property
@@ -111,9 +113,21 @@ class Exchange:
             self._query = head.wire.read(
                 bytes(self.body), head.header, model.card, express.limits.max_sequences
             )
+            if self._query.timeout is not None:
+                self._shorten(self._query.timeout)
             self._ticket = express.engine.submit(model, self._query.rows, self._told)
         except Exception as exc:  # noqa: BLE001  whatever it is, the client must not wait for ever
             self._refuse(exc)
+
+    def _shorten(self, seconds: float) -> None:
+        if seconds * 1000 >= self._milliseconds:
+            return
+        self._milliseconds = seconds * 1000
+        left = seconds - (time.perf_counter() - self._started)
+        if left <= 0:
+            raise DeadlineExceeded(self._milliseconds)
+        self._timer.cancel()
+        self._timer = self._express.loop.call_later(left, self._expire)
 
     def _told(self, ticket: Ticket) -> None:
         if self._query is None:
@@ -130,7 +144,7 @@ class Exchange:
     def _expire(self) -> None:
         if not self.response_complete:
             self.keep_alive = self.keep_alive and not self.more_body
-            self._refuse(DeadlineExceeded(self._head.milliseconds))
+            self._refuse(DeadlineExceeded(self._milliseconds))
 
     def _refuse(self, error: Exception) -> None:
         if not isinstance(error, (RequestError, EngineError)):  # a defect of ours

@@ -23,6 +23,7 @@ from service.http.schemas.examples import (
 )
 from service.http.schemas.native import PredictRequest
 from service.http.schemas.oip_documents import InferRequest
+from service.http.schemas.oip_repository import IndexRequest
 from service.http.schemas.sessions import OpenIn, StateOut
 from service.http.schemas.steps import StepIn, StepsIn
 
@@ -37,6 +38,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     PredictRequest,
     BacktestRequest,
     InferRequest,
+    IndexRequest,
     *SESSIONS.values(),
 )
 EXAMPLES: dict[type[BaseModel], Callable[[ModelCard], Any]] = {

@@ -23,6 +23,10 @@ class Query(Protocol):
     def rows(self) -> Sequence[Row]:
         """The sequences to answer, in order."""
 
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that the body itself gives its answer, counted from the request's coming."""
+
     def write(self, answers: Sequence[Answer], version: int) -> Reply:
         """Return the answer's body."""
 
@@ -50,10 +54,11 @@ async def predict(
     Raises DeadlineExceeded and ClientGone beside all that the format and the engine raise.
     """
     request.scope["entry"] = model.entry
-    async with deadline(request, limits):
+    async with deadline(request, limits) as ends:
         body = await read_bytes(request, limits.max_body_bytes, wire.accepted)
         header = ",".join(request.headers.getlist(wire.header)) if wire.header else ""
         query = wire.read(body, header or None, model.card, limits.max_sequences)
+        ends.shorten(query.timeout)
         async with Presence(request.receive):
             answers, request.scope["timing"] = await engine.predict(model, query.rows)
     reply = query.write(answers, model.entry.version)

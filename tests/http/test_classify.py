@@ -119,6 +119,32 @@ async def test_tensors_have_the_bits_of_json(service: Service):
     assert np.array_equal(found["predictions"], wanted)
 
 
+async def test_the_likeliest_classes_are_an_output_where_they_are_asked_for(service: Service):
+    _, _, values = NEW[0]
+    inputs = [tensor("sequences", [values])]
+    path = f"/v2/models/{MODEL}/infer"
+    (said,) = await predictions(service, asked(NEW[:1]))
+    chances = sorted(said["probabilities"].items(), key=lambda each: -each[1])[:2]
+    wanted = [f"{np.float32(chance)}:{CLASSES.index(name)}:{name}" for name, chance in chances]
+    for sent in (False, True):
+        parameters = {"classification": 2, "binary_data": sent}
+        outputs = [{"name": "predictions", "parameters": parameters}]
+        answer = await service.client.post(path, json={"inputs": inputs, "outputs": outputs})
+        header = int(answer.headers.get("inference-header-content-length", len(answer.content)))
+        (output,) = json.loads(answer.content[:header])["outputs"]
+        assert (output["datatype"], output["shape"]) == ("BYTES", [1, 2])
+        if sent:
+            texts = b"".join(len(text).to_bytes(4, "little") + text.encode() for text in wanted)
+            assert answer.content[header:] == texts
+        else:
+            assert output["data"] == wanted
+    for wrong in (0, 4, 1.5, True):
+        outputs = [{"name": "predictions", "parameters": {"classification": wrong}}]
+        answer = await service.client.post(path, json={"inputs": inputs, "outputs": outputs})
+        assert answer.status_code == 422
+        assert "from 1 to 3" in answer.json()["detail"]
+
+
 async def test_attention_comes_with_a_label_where_it_is_asked_for(service: Service):
     for answer, (_, _, values) in zip(
         await predictions(service, asked(explain=["attention"]), ATTENDING), NEW, strict=True

@@ -216,6 +216,14 @@ def test_a_body_that_comes_byte_by_byte_is_answered_on_a_connection_that_stays(s
             assert seen.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def test_both_ways_heed_the_timeout_of_a_body(services):
+    for microseconds, status in ((1, 503), (10**7, 200), (10**12, 200), (0, 200)):
+        head = json.loads(HEAD) | {"parameters": {"timeout": microseconds}}
+        entry = head["inputs"][0] | {"data": TENSOR.reshape(-1).tolist(), "parameters": {}}
+        sent = json.dumps(head | {"inputs": [entry]}).encode()
+        assert alike(services, INFER, sent, JSON) == status
+
+
 def test_a_request_that_stays_half_sent_is_refused_when_its_deadline_passes(services):
     with socket.create_connection(services["short"], timeout=20) as raw:
         raw.sendall(

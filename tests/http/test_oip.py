@@ -32,7 +32,8 @@ async def infer_binary(service: Service, *inputs, model=GRU, **top):
 async def test_the_server_says_who_it_is_that_it_lives_and_that_it_is_ready(service: Service):
     found = (await service.client.get("/v2")).json()
     assert found["name"] == "seqserve"
-    assert found["extensions"] == ["binary_tensor_data"]
+    extensions = ["binary_tensor_data", "classification", "model_configuration"]
+    assert found["extensions"] == extensions
     assert (await service.client.get("/v2/health/live")).json() == {"live": True}
     assert (await service.client.get("/v2/health/ready")).json() == {"ready": True}
     for path in (f"/v2/models/{GRU}/ready", f"/v2/models/{GRU}/versions/1/ready"):
@@ -55,6 +56,7 @@ async def test_the_metadata_are_the_tensors_of_the_card(service: Service):
             ],
             "outputs": [
                 {"name": "predictions", "datatype": "FP32", "shape": [-1, 6, 1, 3]},
+                {"name": "mean", "datatype": "FP32", "shape": [-1, 6, 1]},
                 {"name": "attention", "datatype": "FP32", "shape": [-1, -1]},
             ],
         }
@@ -132,13 +134,20 @@ async def test_an_output_says_for_itself_whether_it_is_binary(service: Service):
     assert ["data" in output for output in document["outputs"]] == [True, False]
 
 
-async def test_an_id_is_echoed_and_parameters_nobody_knows_are_ignored(service: Service):
-    inputs = tensor("sequences", WINDOWS) | {"parameters": {"shared_memory": 1}}
-    outputs = [{"name": "predictions", "parameters": {"classification": 3}}]
-    answer = await infer(
-        service, inputs, id="a-7", outputs=outputs, parameters={"priority": 1, "sequence_id": 0}
-    )
-    document, _ = read(answer)
+async def test_the_mean_is_an_output_with_the_native_bits(service: Service):
+    native = (await service.predict({"sequences": WINDOWS.tolist()})).json()["predictions"]
+    outputs = [{"name": "mean", "parameters": {"binary_data": True}}, {"name": "predictions"}]
+    _, found = read(await infer(service, tensor("sequences", WINDOWS), outputs=outputs))
+    expected = np.array([one["mean"] for one in native], np.float32)
+    assert found["mean"].shape == (3, 13, 1)
+    assert found["mean"][:, :, 0].tobytes() == expected.tobytes()
+    assert found["predictions"].shape == (3, 13, 1, 3)
+
+
+async def test_an_id_is_echoed_and_parameters_that_say_nothing_are_taken(service: Service):
+    silent = {"priority": 0, "sequence_id": 0, "sequence_start": False, "timeout": 10**7}
+    inputs = tensor("sequences", WINDOWS)
+    document, _ = read(await infer(service, inputs, id="a-7", parameters=silent))
     assert document["id"] == "a-7"
     nothing = inputs | {"parameters": None}
     document, _ = read(await infer(service, nothing, id=None, outputs=None, parameters=None))
@@ -194,6 +203,26 @@ async def test_a_version_can_be_named(service: Service):
         assert answer.status_code == status
         assert (await service.client.get(path)).status_code == status
         assert (await service.client.get(f"{path}/ready")).status_code == status
+
+
+async def test_the_configuration_says_what_the_card_says(service: Service):
+    for path in (f"/v2/models/{ATTENTION}/config", f"/v2/models/{ATTENTION}/versions/1/config"):
+        found = (await service.client.get(path)).json()
+        assert found["name"] == ATTENTION
+        assert found["max_batch_size"] == SMALL.max_sequences
+        assert found["input"] == [
+            {"name": "sequences", "data_type": "TYPE_FP32", "dims": [-1, 1], "optional": False},
+            {"name": "lengths", "data_type": "TYPE_INT64", "dims": [1], "optional": True},
+        ]
+        assert [(one["name"], one["dims"]) for one in found["output"]] == [
+            ("predictions", [6, 1, 3]),
+            ("mean", [6, 1]),
+            ("attention", [-1]),
+        ]
+        facts = {name: value["string_value"] for name, value in found["parameters"].items()}
+        assert facts["quantiles"] == "0.1,0.5,0.9"
+        assert facts["frequency"] == "1mo"
+    assert (await service.client.get("/v2/models/unknown/config")).status_code == 404
 
 
 async def test_requests_and_answers_are_what_their_schemas_say(service: Service):

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from tests.http.inprocess import GRU, SMALL, Service, running, weeks
+from tests.http.tensors import tensor
 
 
 class Gate:
@@ -105,6 +106,22 @@ async def test_a_deadline_that_passes_is_answered_and_its_work_dropped(gated):
     assert late.json()["type"] == "urn:seqserve:problem:deadline-exceeded"
     assert late.headers["retry-after"] == "1"
     assert gate.batcher.waiting == 0
+    gate.open.set()
+    assert (await running_).status_code == 200
+    assert gate.sizes == [1]
+
+
+async def test_the_timeout_of_an_infer_request_is_a_deadline_in_microseconds(gated):
+    service, gate = gated
+    running_ = asyncio.create_task(service.predict({"sequences": [weeks(30)]}))
+    await until(gate.entered.is_set)
+    body = {"inputs": [tensor("sequences", [[[value] for value in weeks(30)]])]}
+    for microseconds, told in ((50_000, "within 50 ms"), (1, "within 0.001 ms")):
+        body["parameters"] = {"timeout": microseconds}
+        late = await service.client.post(f"/v2/models/{GRU}/infer", json=body)
+        assert late.status_code == 503
+        assert told in late.json()["detail"]
+        assert gate.batcher.waiting == 0
     gate.open.set()
     assert (await running_).status_code == 200
     assert gate.sizes == [1]

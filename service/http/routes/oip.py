@@ -12,6 +12,7 @@ from service.http.limits import Limits
 from service.http.prediction import WireFormat, predict
 from service.http.routes.native import PROBLEMS, Name, Version, named_version
 from service.http.schemas.oip import BINARY, HEADER_LENGTH, InferQuery
+from service.http.schemas.oip_config import ModelConfig, model_config
 from service.http.schemas.oip_documents import (
     InferResponse,
     ModelMetadata,
@@ -62,7 +63,21 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
         return ServerReady(ready=engine.ready)
 
     _add_models(routes, engine)
+    _add_configurations(routes, engine, limits)
     return routes
+
+
+def _add_configurations(routes: APIRouter, engine: Engine, limits: Limits) -> None:
+    @routes.get("/models/{name}/config", responses=PROBLEMS)
+    async def config(name: Name) -> ModelConfig:
+        """Describe a model's newest version as Triton would."""
+        return model_config((await engine.model(name)).card, limits.max_sequences)
+
+    @routes.get("/models/{name}/versions/{version}/config", responses=PROBLEMS)
+    async def version_config(name: Name, version: Version) -> ModelConfig:
+        """Describe one version as Triton would."""
+        model = await named_version(engine, name, version)
+        return model_config(model.card, limits.max_sequences)
 
 
 def _add_models(routes: APIRouter, engine: Engine) -> None:

@@ -102,6 +102,8 @@ class _Envelope(WireModel):
 class Query:
     """A checked request: rows for the engine, and how to write their answers."""
 
+    timeout: float | None = None  # a header says it
+
     def __init__(self, body: bytes, card: ModelCard, max_sequences: int) -> None:
         asked = plain.read(body, max_sequences) or _read_carefully(body, max_sequences)
         if asked.attention and not card.attention:

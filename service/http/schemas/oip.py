@@ -1,33 +1,25 @@
 """The Open Inference Protocol's infer request: a body into rows, answers into a body."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 import orjson
 
-from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+from models.contract import ATTENTION, FUTURE, LENGTHS, SEQUENCES, ModelCard
 from service.engine.errors import unfit
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest, MalformedRequest
+from service.http.schemas.oip_outputs import entries, named, wanted_outputs, write_output
+from service.http.schemas.oip_parameters import kind, request_parameters, unknown_field
 from service.http.schemas.reply import Reply
-from service.http.schemas.tensors import (
-    Tensor,
-    TensorReader,
-    float32,
-    int64,
-    kind,
-    parameters_of,
-    subscript,
-    unknown_field,
-)
+from service.http.schemas.tensors import Tensor, TensorReader, float32, int64, subscript
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY = "application/octet-stream"
 
 _FIELDS = frozenset({"id", "parameters", "inputs", "outputs"})
-_OUTPUT_FIELDS = frozenset({"name", "parameters"})
 _MAX_ID = 256
 _TYPES = {SEQUENCES: float32(3), LENGTHS: int64(1, 2), FUTURE: float32(3)}
 
@@ -49,7 +41,9 @@ class InferQuery:
         header = _header(body, size)
         self._card = card
         self._id = _id(header.get("id"))
-        self._outputs = _outputs(header, card)
+        parameters = request_parameters(header)
+        self.timeout = parameters.timeout
+        self._outputs = wanted_outputs(header.get("outputs"), card, binary=parameters.binary)
         tensors = _inputs(header.get("inputs"), card, TensorReader(body, size))
         sequences = tensors[SEQUENCES]  # (batch, time, features)
         if len(sequences) > max_sequences:
@@ -59,7 +53,7 @@ class InferQuery:
         steps = _steps(tensors.get(LENGTHS), sequences)
         _check_finite(sequences, steps, missing_values=card.missing_values)
         futures = _futures(tensors.get(FUTURE), len(sequences))
-        explain = ATTENTION in self._outputs
+        explain = any(wanted.name == ATTENTION for wanted in self._outputs)
         self.rows = [
             Row(sequence[:length], future, explain)
             for sequence, length, future in zip(
@@ -70,15 +64,11 @@ class InferQuery:
     def write(self, answers: Sequence[Answer], version: int) -> Reply:
         """Return the response: JSON, followed by the outputs that are wanted in binary."""
         outputs, binaries = [], []
-        for name, binary in self._outputs.items():
-            values = self._predictions(answers) if name == PREDICTIONS else self._attention(answers)
-            output: dict[str, object] = {"name": name, "datatype": "FP32", "shape": values.shape}
-            if binary:
-                output["parameters"] = {"binary_data_size": values.nbytes}
-                binaries.append(values.data)
-            else:
-                output["data"] = values.reshape(-1)
+        for wanted in self._outputs:
+            output, data = write_output(wanted, answers, self._card, self._time)
             outputs.append(output)
+            if data is not None:
+                binaries.append(data)
         document: dict[str, object] = {} if self._id is None else {"id": self._id}
         document["model_name"] = self._card.name
         document["model_version"] = str(version)
@@ -87,18 +77,6 @@ class InferQuery:
         if not binaries:
             return Reply(header)
         return Reply(b"".join([header, *binaries]), BINARY, {HEADER_LENGTH: str(len(header))})
-
-    def _predictions(self, answers: Sequence[Answer]) -> Array:
-        # Concatenated along the horizon the bytes are those of a stack, made much faster.
-        together = np.concatenate([answer.predictions for answer in answers])
-        return np.ascontiguousarray(together).reshape(len(answers), *self._card.answer_shape)
-
-    def _attention(self, answers: Sequence[Answer]) -> Array:
-        weights = np.zeros((len(answers), self._time), np.float32)
-        for row, answer in zip(weights, answers, strict=True):
-            if answer.attention is not None:
-                row[: len(answer.attention)] = answer.attention
-        return weights
 
 
 def _header(body: bytes, size: int) -> dict[str, Any]:
@@ -125,59 +103,16 @@ def _id(value: object) -> str | None:
     return value
 
 
-def _outputs(header: dict[str, Any], card: ModelCard) -> dict[str, bool]:
-    """Return the outputs wanted, in order, and whether each goes out in binary."""
-    binary = _flag(parameters_of(header, ""), "binary_data_output", "parameters", default=False)
-    asked = header.get("outputs")
-    if asked is None or asked == []:
-        return {PREDICTIONS: binary}
-    names = [PREDICTIONS, ATTENTION] if card.attention else [PREDICTIONS]
-    wanted: dict[str, bool] = {}
-    for place, entry in _entries(asked, "outputs"):
-        if not entry.keys() <= _OUTPUT_FIELDS:
-            raise unknown_field(entry, _OUTPUT_FIELDS, place)
-        name = _name(entry, names, wanted, place)
-        parameters = parameters_of(entry, place)
-        wanted[name] = _flag(parameters, "binary_data", f"{place}.parameters", default=binary)
-    return wanted
-
-
 def _inputs(asked: object, card: ModelCard, reader: TensorReader) -> dict[str, Tensor]:
     names = [SEQUENCES, LENGTHS, FUTURE] if card.known else [SEQUENCES, LENGTHS]
     tensors: dict[str, Tensor] = {}
-    for place, entry in _entries(asked, "inputs"):
-        name = _name(entry, names, tensors, place)
+    for place, entry in entries(asked, "inputs"):
+        name = named(entry, names, tensors, place)
         tensors[name] = reader.read(entry, _TYPES[name], place)
     reader.finish()
     if SEQUENCES not in tensors:
         raise InvalidRequest("inputs", f"expected the input {SEQUENCES}")
     return tensors
-
-
-def _entries(entries: object, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    if type(entries) is not list:
-        raise InvalidRequest(place, f"expected an array, got {kind(entries)}")
-    for index, entry in enumerate(entries):
-        where = f"{place}[{index}]"
-        if type(entry) is not dict:
-            raise InvalidRequest(where, f"expected an object, got {kind(entry)}")
-        yield where, entry
-
-
-def _name(entry: dict[str, Any], names: Sequence[str], seen: Collection[str], place: str) -> str:
-    name = entry.get("name")
-    if type(name) is not str or name not in names:
-        raise InvalidRequest(f"{place}.name", f"expected one of {', '.join(names)}")
-    if name in seen:
-        raise InvalidRequest(f"{place}.name", f"{name} is there twice")
-    return name
-
-
-def _flag(parameters: dict[str, Any], key: str, place: str, *, default: bool) -> bool:
-    value = parameters.get(key, default)
-    if type(value) is not bool:
-        raise InvalidRequest(f"{place}.{key}", f"expected true or false, got {kind(value)}")
-    return value
 
 
 def _steps(lengths: Tensor | None, sequences: Array) -> list[int] | None:

@@ -6,9 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+from service.http.schemas.oip_outputs import MEAN, output_names
 
 PLATFORM = "onnxruntime_onnx"
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+]
 ANY = -1  # a dimension the caller chooses
 
 Dimension = Annotated[int, Field(ge=1)]
@@ -19,12 +24,8 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-
-
-class InputParameters(_Open):
-    """Of one input; those that are unknown are ignored."""
+class InputParameters(_Wire):
+    """Of one input."""
 
     binary_data_size: int | None = Field(
         None, description="bytes of this input behind the JSON header, in place of data"
@@ -41,25 +42,37 @@ class InputTensor(_Wire):
     data: Numbers | None = Field(None, description="null is a missing value")
 
 
-class OutputParameters(_Open):
-    """Of one output; those that are unknown are ignored."""
+class OutputParameters(_Wire):
+    """Of one output."""
 
     binary_data: bool = Field(default=False, description="whether it comes in binary")
+    classification: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="of a classifier: so many of the likeliest classes, value:index:label, "
+        "in the place of all probabilities",
+    )
 
 
 class RequestedOutput(_Wire):
     """One output that is wanted."""
 
-    name: Literal["predictions", "attention"]
+    name: Literal["predictions", "mean", "attention"]
     parameters: OutputParameters | None = None
 
 
-class RequestParameters(_Open):
-    """Of the whole request; those that are unknown are ignored."""
+class RequestParameters(_Wire):
+    """Of the whole request; what is not here is refused."""
 
     binary_data_output: bool = Field(
         default=False, description="whether outputs come in binary that do not say"
     )
+    timeout: Annotated[int, Field(ge=0)] = Field(
+        0, description="the longest the caller waits, in microseconds; 0: as the service allows"
+    )
+    priority: Literal[0] = Field(0, description="every request has the same")
+    sequence_id: Literal[0, ""] = Field(0, description="a stream has routes of its own: sessions")
+    sequence_start: Literal[False] = False
+    sequence_end: Literal[False] = False
 
 
 class InferRequest(_Wire):
@@ -81,14 +94,14 @@ class OutputTensor(_Wire):
     """
     Predictions (batch, horizon, targets, quantiles) or, of a classifier, (batch, classes).
 
-    Attention is (batch, time).
+    Mean is (batch, horizon, targets), attention (batch, time); BYTES are classes (batch, count).
     """
 
-    name: Literal["predictions", "attention"]
-    datatype: Literal["FP32"]
+    name: Literal["predictions", "mean", "attention"]
+    datatype: Literal["FP32", "BYTES"]
     shape: list[int]
     parameters: dict[str, int] | None = Field(None, description="binary_data_size, if in binary")
-    data: list[float] | None = Field(None, description="flat, the last axis fastest")
+    data: list[float] | list[str] | None = Field(None, description="flat, the last axis fastest")
 
 
 class InferResponse(_Wire):
@@ -150,9 +163,12 @@ def metadata(card: ModelCard, versions: Sequence[int]) -> ModelMetadata:
     inputs = [_tensor(SEQUENCES, "FP32", ANY, len(card.features)), _tensor(LENGTHS, "INT64")]
     if card.known:
         inputs.append(_tensor(FUTURE, "FP32", card.horizon, len(card.known)))
-    outputs = [_tensor(PREDICTIONS, "FP32", *card.answer_shape)]
-    if card.attention:
-        outputs.append(_tensor(ATTENTION, "FP32", ANY))
+    shapes = {
+        PREDICTIONS: card.answer_shape,
+        MEAN: (card.horizon, len(card.targets)),
+        ATTENTION: (ANY,),
+    }
+    outputs = [_tensor(name, "FP32", *shapes[name]) for name in output_names(card)]
     return ModelMetadata(
         name=card.name,
         versions=[str(version) for version in versions],

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.http.errors import InvalidRequest
+from service.http.schemas.oip_parameters import kind, parameters_of, unknown_field
 
 Tensor = NDArray[Any]
 
 _FIELDS = frozenset({"name", "shape", "datatype", "parameters", "data"})
-_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+_PARAMETERS = frozenset({"binary_data_size"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class TensorReader:
         if entry.get("datatype") != wanted.datatype:
             raise InvalidRequest(f"{place}.datatype", f"expected {wanted.datatype}")
         shape = _shape(entry.get("shape"), wanted.ranks, f"{place}.shape")
-        size = parameters_of(entry, place).get("binary_data_size")
+        size = parameters_of(entry, place, _PARAMETERS).get("binary_data_size")
         if size is None:
             return _from_json(entry.get("data"), shape, wanted, f"{place}.data")
         if entry.get("data") is not None:
@@ -86,27 +87,6 @@ class TensorReader:
         self._position += size
         # A header of any length may come before: the runtime must not meet an unaligned address.
         return values if values.flags.aligned else values.copy()
-
-
-def kind(value: object) -> str:
-    """Say what a JSON value is, without saying the value."""
-    return "null" if value is None else _KINDS.get(type(value), "a number")
-
-
-def parameters_of(holder: dict[str, Any], place: str) -> dict[str, Any]:
-    """Return the ``parameters``; those that are unknown are the caller's business."""
-    found = holder.get("parameters")
-    if found is None:
-        return {}
-    if type(found) is not dict:
-        raise InvalidRequest(f"{place}.parameters".lstrip("."), "expected an object")
-    return found
-
-
-def unknown_field(entry: dict[str, Any], known: frozenset[str], place: str) -> InvalidRequest:
-    """Name the first field that the protocol does not have."""
-    name = next(name for name in entry if name not in known)
-    return InvalidRequest(f"{place}.{name:.64}".lstrip("."), "unknown field")
 
 
 def _shape(shape: object, ranks: tuple[int, ...], place: str) -> list[int]:

@@ -25,6 +25,8 @@ STEP = "step"  # in the place of times, where none were sent
 class Query:
     """A checked table: rows for the engine, and how to write their answers."""
 
+    timeout: float | None = None  # a header says it
+
     def __init__(self, body: bytes, card: ModelCard, max_sequences: int) -> None:
         _check_card(card)
         table = read_table(
