@@ -14,7 +14,7 @@ from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.routes.native import JSON, Name
 from service.http.routes.sessions import PROBLEMS, Id, Tenant
-from service.http.schemas.native import parse
+from service.http.schemas.document import parse
 from service.http.schemas.steps import NamedStep, StepOut, StepsOut, read_step, read_steps
 from service.sessions.sessions import Sessions
 from service.sessions.turns import Taken, Told

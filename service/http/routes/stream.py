@@ -16,7 +16,7 @@ from service.http.limits import Limits
 from service.http.routes.native import Name
 from service.http.routes.sessions import tenant_of
 from service.http.routes.steps import one
-from service.http.schemas.native import parse
+from service.http.schemas.document import parse
 from service.http.schemas.steps import NamedStep, read_named
 from service.sessions.sessions import Sessions
 

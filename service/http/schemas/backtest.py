@@ -16,11 +16,11 @@ from service.http.errors import InvalidRequest
 from service.http.rolling import Places, choose_origins, cut, score, season_of
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import complete_history
+from service.http.schemas.document import parse
 from service.http.schemas.native import (
     Numbers,
     WireModel,
     item_of,
-    parse,
     start_time,
     timestamps,
     validated,

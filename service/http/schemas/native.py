@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.contract import ModelCard, Task
 from models.frequency import Frequency, format_time, parse_time
 from service.engine.jobs import Answer, Array, Row
-from service.http.errors import InvalidRequest, MalformedRequest
+from service.http.errors import InvalidRequest
 from service.http.schemas import plain
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.classes import ClassOut, class_prediction, refuse_forecast_words
 from service.http.schemas.covariates import complete
+from service.http.schemas.document import parse
 from service.http.schemas.plain import Asked, Series
 from service.http.schemas.reply import Reply
 
@@ -163,14 +164,6 @@ def _read_carefully(body: bytes, max_sequences: int) -> Asked:
         raise InvalidRequest("sequences", f"expected 1 to {max_sequences} sequences, got {count}")
     series = [_series(item, index) for index, item in enumerate(envelope.sequences)]
     return Asked(series, envelope.quantiles, bool(envelope.explain))
-
-
-def parse(body: bytes) -> object:
-    """Return the document of a body; raise MalformedRequest."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise MalformedRequest(f"The body is not JSON: {exc.msg} at byte {exc.pos}.") from None
 
 
 def validated(kind: type[Wire], document: object, place: str = "") -> Wire:

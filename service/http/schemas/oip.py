@@ -11,6 +11,7 @@ from models.contract import ATTENTION, FUTURE, LENGTHS, SEQUENCES, ModelCard
 from service.engine.errors import unfit
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest, MalformedRequest
+from service.http.schemas.document import parse
 from service.http.schemas.oip_outputs import entries, named, wanted_outputs, write_output
 from service.http.schemas.oip_parameters import kind, request_parameters, unknown_field
 from service.http.schemas.reply import Reply
@@ -84,11 +85,8 @@ def _header(body: bytes, size: int) -> dict[str, Any]:
         raise MalformedRequest(
             f"Inference-Header-Content-Length is {size}, but the body has {len(body)} bytes."
         )
-    try:
-        header = orjson.loads(memoryview(body)[:size])
-    except orjson.JSONDecodeError as exc:
-        raise MalformedRequest(f"The header is not JSON: {exc.msg} at byte {exc.pos}.") from None
-    if type(header) is not dict:
+    header = parse(body, "The body") if size == len(body) else parse(body[:size], "The header")
+    if not isinstance(header, dict):
         raise InvalidRequest("the body", f"expected an object, got {kind(header)}")
     if not header.keys() <= _FIELDS:
         raise unknown_field(header, _FIELDS, "")

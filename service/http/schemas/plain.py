@@ -14,10 +14,10 @@ import numpy as np
 import simdjson
 
 from service.engine.jobs import Array
+from service.http.schemas.document import count, has_long_number
 
 _TOP = {"sequences", "quantiles", "explain"}
 _ITEM = {"values", "id", "start", "future"}
-_BRACKET = ord("[")
 _NUMBER = b"0123456789+-.eE \t\r\n"  # what numbers are made of, and blanks
 KEPT = 2**18  # bytes; a parser keeps buffers for the largest body that it has seen
 _parser = simdjson.Parser()  # one event loop, one parser
@@ -49,7 +49,7 @@ class _NotPlain(Exception):
 
 def read(body: bytes, max_sequences: int) -> Asked | None:
     """Return the request, or None unless it is plain from its first byte to its last."""
-    if body[:1] != b"{":  # a byte order mark, say
+    if body[:1] != b"{" or has_long_number(body):  # a byte order mark, say
         return None
     try:
         parser = _parser if len(body) <= KEPT else simdjson.Parser()
@@ -60,7 +60,7 @@ def read(body: bytes, max_sequences: int) -> Asked | None:
             matrices = _bare(document["sequences"], body, max_sequences)
             if matrices is not None:
                 return Asked([Series(matrix) for matrix in matrices])
-        return _Reader(document, max_sequences).checked(_count_brackets(body))
+        return _Reader(document, max_sequences).checked(count(body, b"["))
     except (_NotPlain, ValueError, TypeError, RuntimeError, KeyError):
         return None
 
@@ -166,11 +166,6 @@ def _numbers(values: simdjson.Array) -> Array:
     flat = np.frombuffer(values.as_buffer(of_type="d"), np.float64)
     with np.errstate(over="ignore"):  # becomes infinite, which the engine refuses
         return flat.astype(np.float32)
-
-
-def _count_brackets(body: bytes) -> int:
-    # Several times faster than bytes.count, which looks at one byte after the other.
-    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == _BRACKET))
 
 
 def _check_keys(document: simdjson.Object, allowed: set[str]) -> None:

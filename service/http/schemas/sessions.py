@@ -12,12 +12,12 @@ from models.contract import ModelCard, Task
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import static_row
+from service.http.schemas.document import parse
 from service.http.schemas.native import (
     Explain,
     Numbers,
     Wanted,
     WireModel,
-    parse,
     start_time,
     validated,
     wanted_levels,
@@ -106,7 +106,7 @@ class Opening:
 
 def read_opening(body: bytes, card: ModelCard) -> Opening:
     """Return what a body asks for; raise MalformedRequest, InvalidRequest and InvalidSequence."""
-    sent = validated(_Sent, parse(body) if body.strip() else {})
+    sent = validated(_Sent, parse(body) if body else {})
     if sent.state is not None:
         if sent.model_fields_set != {"state"}:
             raise InvalidRequest("state", "a state stands alone, with nothing beside it")

@@ -18,13 +18,13 @@ from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.classes import ClassOut
 from service.http.schemas.covariates import extend
+from service.http.schemas.document import parse
 from service.http.schemas.native import (
     Explain,
     Numbers,
     PredictionOut,
     Wanted,
     WireModel,
-    parse,
     prediction,
     timestamps,
     validated,

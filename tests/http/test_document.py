@@ -1,0 +1,135 @@
+"""What JSON is refused however well it parses, and that nothing else is."""
+
+import json
+import time
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.http.errors import MalformedRequest
+from service.http.schemas.document import parse
+
+FILLER = ",".join(["1.25"] * 3000)  # a text long enough for the other way to count
+
+
+def refusal(text: str | bytes) -> str:
+    with pytest.raises(MalformedRequest) as refused:
+        parse(text.encode() if isinstance(text, str) else text)
+    return str(refused.value)
+
+
+def short_and_long(text: str) -> list[str]:
+    """Return two texts that hold what the first does."""
+    return [text, f'{{"text": {text}, "numbers": [{FILLER}]}}']
+
+
+@pytest.mark.parametrize(
+    "doubled",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": 1, "a": 1}',
+        '{"a": 1, "\\u0061": 2}',
+        '{"": 1, "": 2}',
+        '{"x": [{"a": 1}, {"a": 1, "b": 2, "a": 3}]}',
+        '[[[{"a": 1, "a": 2}]]]',
+        '[[1], {"a": 1, "a": 2}]',
+        '{"c": "::::", "a:": 1, "a:": 2}',
+        '{"quote": "\\\\\\":", "a": 1, "a": 2}',
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_wherever_it_is(doubled):
+    for text in short_and_long(doubled):
+        assert "twice" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1" * 65, "-" + "1" * 64, "0." + "1" * 63, "1e" + "0" * 62 + "1", "1e+" + "0" * 62],
+)
+def test_a_number_of_more_than_64_characters_is_refused(number):
+    for text in short_and_long(f"[1, {number}]") + short_and_long(f'{{"a": {number}, "b": "1"}}'):
+        assert "more than 64 characters" in refusal(text)
+        assert number not in refusal(text)
+        assert parse(text.replace(number, number[:64] + " ").encode())
+
+
+@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}"), ('[0,{"]}":', "}]")])
+def test_what_is_more_than_32_deep_is_refused(open_, close):
+    each = open_.count("[") + open_.count("{")
+    fits = 32 // each
+    assert parse((open_ * fits + "0" + close * fits).encode()) is not None
+    for text in short_and_long(open_ * (fits + 1) + "0" + close * (fits + 1)):
+        assert "more than 32 deep" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xef\xbb\xbf{}",
+        '{"a": 1}'.encode("utf-16"),
+        '{"a": 1}'.encode("utf-16-le"),
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        rb'"\ud800"',
+        rb'{"\udc00": 1}',
+        b'"\n"',
+        b'"\x00"',
+        b"{} {}",
+        b"[1, 2",
+        b"[1,]",
+        b"// all\n{}",
+        b"{} \x00",
+        b"NaN",
+        b"[Infinity]",
+        b"[-Infinity]",
+        b"1e400",
+        b"[-1e400]",
+        b"{'a': 1}",
+        b"01",
+    ],
+)
+def test_what_is_no_json_in_utf_8_is_refused(text):
+    assert "The body is not JSON" in refusal(text)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.sampled_from('a:{}[]",\\\u00e9 0'), max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(st.sampled_from('a:{"\\'), max_size=4), inner, max_size=4)
+    ),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(JSON, st.booleans())
+def test_all_other_documents_are_what_orjson_says(document, long):
+    text = json.dumps([document, [1.25] * 3000] if long else document).encode()
+    assert parse(text) == orjson.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"\\"' * 80_000,
+        b'["' + b'\\"' * 120_000,
+        b"[" * 250_000,
+        b"1" * 250_000,
+        b"e1" * 125_000,
+        b'{"a":1,' * 35_000,
+        b'{"a":' + b'"\\\\",' * 50_000,
+        b"{" + b",".join(b'"%d":1' % n for n in range(20_000)) + b',"0":1}',
+    ],
+)
+def test_no_quarter_of_a_megabyte_takes_long_to_refuse(text):
+    began = time.process_time()
+    refusal(text)
+    assert time.process_time() - began < 0.2
