@@ -7,7 +7,8 @@ from service.http.body import read_bytes
 from service.http.deadline import deadline
 from service.http.limits import Limits
 from service.http.routes.native import PROBLEMS
-from service.http.schemas.native import Wire, parse, validated
+from service.http.schemas.document import parse
+from service.http.schemas.native import Wire, validated
 from service.http.schemas.oip import BINARY
 from service.http.schemas.oip_repository import IndexEntry, IndexRequest, body_of, index
 
