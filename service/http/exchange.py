@@ -186,7 +186,6 @@ class Exchange:
             self._model.batcher.release(ticket)
         received = len(self.body)
         self.body, self._query, self._ticket = _NO_BODY, None, None  # nothing large stays
-        del self._model  # an idle connection must not keep a version in memory
         express.tidy.after(head.length)
         seconds = time.perf_counter() - self._started
         express.records.add(
@@ -204,3 +203,4 @@ class Exchange:
                 self._reason,
             )
         )
+        del self._model  # an idle connection must not keep a version in memory
