@@ -50,6 +50,12 @@ class Frequency:
         """The exact length of a step, or None where it depends on the calendar."""
         return _FIXED[self.unit] * self.count if self.unit in _FIXED else None
 
+    def steps_like(self, other: "Frequency") -> bool:
+        """Whether both name one distance, as 60min and 1h do; a month has it from any day on."""
+        if self.unit in _FIXED or other.unit in _FIXED:
+            return self.fixed == other.fixed
+        return _MONTHS[self.unit] * self.count == _MONTHS[other.unit] * other.count
+
     def step(self, start: datetime, steps: int) -> datetime:
         """Return the time ``steps`` steps after ``start``; raise OverflowError past year 9999."""
         if self.unit in _FIXED:

@@ -58,16 +58,24 @@ def test_make_demo_trains_serves_forecasts_draws_and_ends_by_itself():
 def test_the_request_of_the_readme_gets_the_answer_of_the_readme(tmp_path):
     bodies = re.findall(r"-d '(\{.*?\})'\n", README, re.DOTALL)
     paths = re.findall(r"http://127.0.0.1:8000(/v1\S+) -H", README)
-    assert [path.rpartition("/")[2] for path in paths] == ["predict", "backtest", "sessions"]
+    assert [path.rpartition("/")[2] for path in paths] == [
+        "predict",
+        "backtest",
+        "sessions",
+        "forecast",
+    ]
     with serving(tmp_path / "service.log", "--provider", "cpu") as service:
-        answer, backtest, opened = (
+        answer, backtest, opened, forecast = (
             httpx.post(f"{service.url}{path}", json=json.loads(body))
             for path, body in zip(paths, bodies, strict=True)
         )
-    assert answer.status_code == backtest.status_code == 200
+    assert answer.status_code == backtest.status_code == forecast.status_code == 200
     assert opened.status_code == 201
     assert (opened.json()["step"], opened.json()["count"]) == (0, 12)
     assert opened.json()["prediction"]["mean"] == answer.json()["predictions"][0]["mean"]
+    (content,) = forecast.json()["outputs"][0]["content"]
+    assert content["mean_forecast"] == answer.json()["predictions"][0]["mean"][:3]
+    assert content["start_timestamp"] == "2011-01-01T00:00:00Z"
     assert backtest.json()["series"][0]["windows"] == 3
     (promised,) = (json.loads(block) for block in blocks("json"))
     found = answer.json()
@@ -87,7 +95,7 @@ def test_the_table_of_the_readme_is_forecast(tmp_path, monkeypatch):
     ]
     (tmp_path / "history.csv").write_text("\n".join(["unique_id,ds,co2", *rows]))
     monkeypatch.chdir(tmp_path)
-    client, _ = blocks("python")
+    client, *_ = blocks("python")
     named = {}
     with serving(tmp_path / "service.log", "--provider", "cpu") as service:
         exec(client.replace("http://127.0.0.1:8000", service.url), named)  # noqa: S102  ours
@@ -98,8 +106,22 @@ def test_the_table_of_the_readme_is_forecast(tmp_path, monkeypatch):
     assert forecasts["ds"].min().isoformat() == str(weeks[-1] + 7)
 
 
+def test_the_triton_client_of_the_readme_gets_its_tensors(tmp_path):
+    (client,) = [block for block in blocks("python") if "tritonclient" in block]
+    named = {}
+    with serving(tmp_path / "service.log", "--provider", "cpu") as service:
+        address = service.url.removeprefix("http://")
+        exec(client.replace("127.0.0.1:8000", address), named)  # noqa: S102  ours
+        body = {"sequences": named["weeks"].tolist()}
+        answer = httpx.post(f"{service.url}/v1/models/co2-gru/predict", json=body).json()
+    assert named["predictions"].shape == (2, 13, 1, 3)
+    levels = [list(one["quantiles"].values()) for one in answer["predictions"]]
+    expected = np.array(levels, np.float32).transpose(0, 2, 1)[:, :, np.newaxis]
+    assert named["predictions"].tobytes() == expected.tobytes()
+
+
 def test_the_client_of_the_readme_survives_a_service_that_is_killed_again_and_again(tmp_path):
-    _, client = blocks("python")
+    _, client, _ = blocks("python")
     assert len([line for line in client.splitlines() if line]) <= 20
     named = {}
     exec(client, named)  # noqa: S102  ours

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from models.repository import Repository
 from service.engine.core import Engine
 from service.http import errors
 from service.http.access import Access, Records
@@ -25,6 +26,7 @@ from service.http.routes import (
     operations,
     steps,
     stream,
+    timeseries,
 )
 from service.http.routes import sessions as session_routes
 from service.logs import configure
@@ -94,6 +96,7 @@ def create_app(
     app.include_router(backtest.router(engine, limits))
     app.include_router(oip.router(engine, limits))
     app.include_router(oip_repository.router(engine, limits))
+    app.include_router(timeseries.router(engine, limits))
     app.include_router(operations.router(engine, metrics, store))
     if sessions is not None:
         for routes in (steps.router, session_routes.router):
@@ -113,5 +116,5 @@ def app() -> FastAPI:
     settings = Settings()
     configure(settings.log_level, settings.log_format, access=settings.access_log)
     metrics = Metrics()
-    engine = Engine(settings.repository(), settings.engine_options(), metrics.observer)
+    engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
     return create_app(engine, settings, metrics, settings.open_store())

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from models.contract import ModelCard
+from models.contract import ModelCard, Task
 from service.engine.core import Engine
 from service.http.limits import TIMEOUT
 from service.http.routes.sessions import TENANT
@@ -16,6 +16,7 @@ from service.http.schemas.backtest import BacktestRequest
 from service.http.schemas.examples import (
     SESSION,
     example_backtest,
+    example_forecast,
     example_opening,
     example_request,
     example_step,
@@ -26,6 +27,7 @@ from service.http.schemas.oip_documents import InferRequest
 from service.http.schemas.oip_repository import IndexRequest
 from service.http.schemas.sessions import OpenIn, StateOut
 from service.http.schemas.steps import StepIn, StepsIn
+from service.http.schemas.timeseries import ForecastRequest
 
 # What the bodies are of the calls whose paths end so.
 SESSIONS: dict[str, type[BaseModel]] = {
@@ -37,6 +39,7 @@ SESSIONS: dict[str, type[BaseModel]] = {
 _BODIES: tuple[type[BaseModel], ...] = (
     PredictRequest,
     BacktestRequest,
+    ForecastRequest,
     InferRequest,
     IndexRequest,
     *SESSIONS.values(),
@@ -97,8 +100,8 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
             text["components"]["schemas"][wire.__name__] = schema
         cards = [model.card for name in engine.names() if (model := engine.newest(name))]
         for path, operations in text["paths"].items():
-            if path.endswith(("/predict", "/backtest", "/infer")):
-                operations["post"]["parameters"] += _HEADERS
+            if path.endswith(("/predict", "/backtest", "/infer", "/forecast")):
+                operations["post"].setdefault("parameters", []).extend(_HEADERS)
             if path.endswith("/predict"):
                 body = _body(cards, PredictRequest, example_request)
                 body["content"] |= _table(_SERIES)
@@ -106,6 +109,10 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
                 operations["post"]["responses"]["200"]["content"] |= _table(_ANSWERS)
             if path.endswith("/backtest"):
                 operations["post"]["requestBody"] = _body(cards, BacktestRequest, example_backtest)
+            if path.endswith("/forecast"):
+                forecasters = [card for card in cards if card.task is Task.FORECAST]
+                body = _body(forecasters, ForecastRequest, example_forecast)
+                operations["post"]["requestBody"] = body
             _describe_sessions(path, operations, cards)
             for operation in operations.values():
                 _name_examples(operation, cards)

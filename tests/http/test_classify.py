@@ -199,7 +199,7 @@ async def test_a_classifier_has_no_backtest_and_no_picture_of_one(service: Servi
     ):
         assert answer.status_code == 422
         assert answer.json()["type"].endswith(":not-a-forecaster")
-        assert "only a forecaster has a backtest" in answer.json()["detail"]
+        assert "makes no forecasts" in answer.json()["detail"]
 
 
 async def test_the_example_of_the_interface_works_when_pasted(service: Service):

@@ -37,17 +37,18 @@ def complete(
 
 
 def extend(
-    series: Series, start: datetime | None, card: ModelCard, place: str
+    series: Series, start: datetime | None, card: ModelCard, place: str, time: str = "start"
 ) -> tuple[Array, Array | None]:
     """
     Do what ``complete`` does for values of any length, whose columns have been checked.
 
-    Raises InvalidSequence and InvalidRequest from ``place`` on.
+    ``time`` is the field that says the start.  Raises InvalidSequence and InvalidRequest from
+    ``place`` on.
     """
     values, future, known = series.values, series.future, card.given_known
     check_future(future, card, f"{place}.future", known)
     static = static_row(series.static, card, f"{place}.static")
-    cycles = _cycles(start, len(values) + card.horizon, card, f"{place}.start")
+    cycles = _cycles(start, len(values) + card.horizon, card, f"{place}.{time}")
     sequence = join(values, len(known), static, cycles[: len(values)])
     if not card.known:
         return sequence, None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from models.contract import ModelCard
+from service.http.schemas.timeseries import MULTIVARIATE, UNIVARIATE
 
 SESSION = "an-id-from-opening-one"
 
@@ -20,6 +21,20 @@ def example_backtest(card: ModelCard) -> dict[str, Any]:
     item = _sequence(card, length, 0)
     item.pop("future", None)  # part of the values
     return {"series": [item], "origins": 2}
+
+
+def example_forecast(card: ModelCard) -> dict[str, Any]:
+    """Return a small valid body of KServe's forecast API: one series, the whole horizon."""
+    item = _sequence(card, card.min_length, 0)
+    values = item.pop("values")
+    kind = MULTIVARIATE if type(values[0]) is list else UNIVARIATE
+    start = item.pop("start", "2026-01-01T00:00:00Z")
+    series = {"type": kind, "name": item.pop("id"), "series": values, "frequency": card.frequency}
+    return {
+        "model": card.name,
+        "inputs": [series | {"start_timestamp": start} | item],
+        "options": {"horizon": card.horizon, "quantiles": list(card.quantiles)},
+    }
 
 
 def example_opening(card: ModelCard) -> dict[str, Any]:

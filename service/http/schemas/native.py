@@ -191,14 +191,14 @@ def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
     return InvalidRequest(place, first["msg"])
 
 
-def wanted_levels(asked: list[float] | None, card: ModelCard) -> Levels:
+def wanted_levels(asked: list[float] | None, card: ModelCard, place: str = "quantiles") -> Levels:
     """Return the label and the index of each level wanted, none of them twice."""
     if asked is not None and len(set(asked)) < len(asked):
-        raise InvalidRequest("quantiles", "a level is asked for twice")
-    for place, level in enumerate(asked or ()):
+        raise InvalidRequest(place, "a level is asked for twice")
+    for index, level in enumerate(asked or ()):
         if level not in card.quantiles:
             have = ", ".join(map(str, card.quantiles))
-            raise InvalidRequest(f"quantiles[{place}]", f"this model forecasts the levels {have}")
+            raise InvalidRequest(f"{place}[{index}]", f"this model forecasts the levels {have}")
     return _labelled(card.quantiles, card.quantiles if asked is None else tuple(asked))
 
 
