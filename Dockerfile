@@ -24,7 +24,8 @@ RUN useradd --system --uid 10001 --no-create-home seqserve \
     && install --directory --owner 10001 /var/lib/seqserve
 COPY --from=build /opt/seqserve /opt/seqserve
 ENV PATH=/opt/seqserve/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    SEQSERVE_CACHE=/tmp/seqserve-cache SEQSERVE_STORE=sqlite:////var/lib/seqserve/sessions.db
+    SEQSERVE_CACHE=/tmp/seqserve-cache SEQSERVE_STORE=sqlite:////var/lib/seqserve/sessions.db \
+    SEQSERVE_STATES=/var/lib/seqserve/states
 VOLUME /var/lib/seqserve
 USER 10001
 EXPOSE 8000

@@ -24,6 +24,7 @@ from benchmarks.models import FEATURES, STEPS, published, recipe
 from models.repository import Repository
 from service.engine.admission import check_rows
 from service.engine.batcher import Batcher, Slots
+from service.engine.catalogue import Which
 from service.engine.core import Engine, EngineOptions, LoadedModel
 from service.engine.jobs import Answer, Row, Ticket, Timing
 from service.http.access import Records, Visit
@@ -176,7 +177,12 @@ class Answered(Engine):
         self._model, self._answer = model, answer
         self._loop = asyncio.get_running_loop()
 
-    def serving(self, name: str, version: int | None = None) -> LoadedModel:  # noqa: ARG002
+    def serving(
+        self,
+        name: str,  # noqa: ARG002
+        version: Which = None,  # noqa: ARG002
+        key: str | None = None,  # noqa: ARG002
+    ) -> LoadedModel:
         return self._model
 
     def submit(

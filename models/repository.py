@@ -9,10 +9,13 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from models.contract import NAME_PATTERN
+from models.states import FILE, States
 
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _VERSION = re.compile(r"^([1-9][0-9]{0,8})\.onnx$", re.ASCII)
@@ -28,6 +31,14 @@ class ModelNotInRepository(LookupError):
         self.version = version
 
 
+class Stamp(NamedTuple):
+    """What tells one file from another of the same name, without reading it."""
+
+    inode: int
+    size: int
+    changed: int  # nanoseconds
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Entry:
     """One published file."""
@@ -40,8 +51,9 @@ class Entry:
 class Repository:
     """Find and publish models under one folder."""
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, states: Path | None = None) -> None:
         self.root = Path(root)
+        self.states = States(states or self.root)  # what of it shall serve
 
     def names(self) -> list[str]:
         """List the models that have at least one version, in order."""
@@ -63,6 +75,18 @@ class Repository:
             for match, path in matches
             if match and path.is_file() and not path.is_symlink()
         )
+
+    def stamps(self, name: str) -> dict[int | str, Stamp]:
+        """Return the stamp of each version of a model, and of its state by that file's name."""
+        paths: dict[int | str, Path] = {entry.version: entry.path for entry in self.versions(name)}
+        if paths:
+            paths[FILE] = self.states.path(name)
+        found = {}
+        for key, path in paths.items():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                stat = path.stat()
+                found[key] = Stamp(stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        return found
 
     def find(self, name: str, version: int | None = None) -> Entry:
         """Return one version, or the newest; raise ModelNotInRepository."""

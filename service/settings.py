@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import models
+from models.repository import Repository
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
 from service.sessions.location import open_store
@@ -33,6 +34,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SEQSERVE_", frozen=True, extra="ignore")
 
     models: Path = Field(ZOO, description="the repository of models to serve")
+    states: Path | None = Field(
+        None, description="folder that keeps what of each model shall serve; unset: with its files"
+    )
+    watch_s: Annotated[float, Field(ge=0)] = Field(
+        1, description="time between two looks for what was published or changed; 0: none"
+    )
+    version_idle_s: Annotated[float, Field(ge=0)] = Field(
+        300, description="time until a version is let go that only its number was asked by"
+    )
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where models run; auto is CUDA if present and working, else CPU"
     )
@@ -132,4 +142,10 @@ class Settings(BaseSettings):
             inline_seconds=self.inline_ms / 1000,
             profile_seconds=self.profile_ms / 1000,
             cache=self.cache,
+            watch_seconds=self.watch_s,
+            idle_seconds=self.version_idle_s,
         )
+
+    def repository(self) -> Repository:
+        """Return the models to serve, and where their states are kept."""
+        return Repository(self.models, self.states)

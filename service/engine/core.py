@@ -1,81 +1,37 @@
 """The engine: models by name and version, loaded, checked, and asked."""
 
-import asyncio
-import hashlib
-import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, Self
+from contextlib import AsyncExitStack
+from typing import Self
 
-from models.contract import ModelCard
-from models.repository import Entry, ModelNotInRepository, Repository
+from models.repository import Entry, Repository
+from models.serving import Serving
 from service.engine.admission import check_rows
-from service.engine.batcher import Batcher, Slots
-from service.engine.costs import CostGrid
-from service.engine.cpus import available_cpus
+from service.engine.catalogue import Catalogue, VersionState, Which
 from service.engine.errors import (
     EngineStopped,
     ModelNotFound,
-    ModelRejected,
     ModelUnavailable,
     NonFinitePrediction,
 )
 from service.engine.jobs import Answer, Row, Ticket, Timing
-from service.engine.observer import Observer
-from service.engine.runner import RUNTIME, Device, OnnxRunner, Provider, choose_device
-from service.engine.scheduler import BatchPolicy
-from service.engine.selfcheck import SelfCheck, check
-from service.engine.tuning import CostCache, measure, sizes_up_to
+from service.engine.lifecycle import Change, Lifecycle
+from service.engine.loading import LoadedModel, Loader, ObserverFactory
+from service.engine.options import EngineOptions
+from service.engine.runner import Device
+from service.engine.watcher import Watcher
 
-log = logging.getLogger(__name__)
-
-ObserverFactory = Callable[[str, int], Observer | None]
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How the engine runs; the defaults suit a container that has the machine to itself."""
-
-    provider: Provider = "auto"
-    threads: int | None = None  # runner threads a model; None: the processors allowed
-    workers: int = 1  # processes like this one on the same processors
-    policy: BatchPolicy = field(default_factory=BatchPolicy)
-    inline_seconds: float = 0.010  # a batch as short as that needs no thread of its own
-    profile_seconds: float = 0.0  # to measure a model's costs at load; 0: steps are all that costs
-    cache: Path | None = None  # where measured costs are kept
-
-    @property
-    def slots(self) -> Slots:
-        """Where batches run on CPU: our share of the processors, and the others for bulk."""
-        if self.threads:
-            return Slots(self.threads, 0, self.inline_seconds)
-        available = available_cpus()
-        share = max(1, available // self.workers)
-        return Slots(share, max(0, available - share), self.inline_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A version that serves, and what its self-check found."""
-
-    entry: Entry
-    sha256: str  # of the file
-    card: ModelCard
-    provider: Literal["cpu", "cuda"]
-    check: SelfCheck
-    batcher: Batcher
-    load_seconds: float
-    costs: CostGrid | None  # None: not measured
+__all__ = ["Engine", "EngineOptions", "LoadedModel", "VersionState", "insist_on_finite"]
 
 
 class Engine:
     """
     Predict with any version of any model in a repository.
 
-    Use it as an async context manager: entering loads the newest version of every model that
-    passes its self-check, leaving finishes what was accepted.  Older versions load when asked.
+    Use it as an async context manager: entering loads what each model's state asks for, or the
+    newest version that passes its self-check; leaving finishes what was accepted.  While it runs
+    it takes up what is published, and what of the states is changed.  Versions that nothing asks
+    for load when a request names them.
     """
 
     def __init__(
@@ -86,78 +42,146 @@ class Engine:
     ) -> None:
         self._repository = repository
         self.options = options or EngineOptions()
-        self._observers = observers
-        self._models: dict[tuple[str, int], LoadedModel] = {}
-        self._newest: dict[str, int] = {}
-        self._failures: dict[tuple[str, int], str] = {}
-        self._loading: dict[tuple[str, int], asyncio.Lock] = {}
+        self._loader = Loader(self.options, observers)
+        self._catalogue = Catalogue()
+        self._lifecycle = Lifecycle(
+            repository, self._loader, self._catalogue, self.options.idle_seconds
+        )
+        self._watcher = Watcher(repository, self._lifecycle, self.options.watch_seconds)
         self._running = False
-        self.device: Device | None = None
 
     async def __aenter__(self) -> Self:
-        self.device = choose_device(self.options.provider)
-        log.info("provider: %s (%s)", self.device.provider, self.device.reason)
-        for name in self._repository.names():
-            await self._load_newest(name)
+        self._loader.choose_device()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._loader.close)
+            await stack.enter_async_context(self._watcher)
+            self._stack = stack.pop_all()
         self._running = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._running = False
-        await asyncio.gather(*(model.batcher.close() for model in self._models.values()))
+        await self._stack.aclose()
+
+    @property
+    def device(self) -> Device | None:
+        """Where models run; None before the engine was entered."""
+        return self._loader.device
 
     @property
     def ready(self) -> bool:
-        """Whether every model that was loaded would answer now, and there is one."""
-        serving = [model.batcher.ready for model in self._models.values()]
-        return self._running and bool(serving) and all(serving)
+        """Whether all that shall serve would answer now, and there is something, or was."""
+        catalogue = self._catalogue
+        serving = [model.batcher.ready for model in catalogue.memory.values()]
+        withdrawn = any(shelf.serving.offline for shelf in catalogue.shelves.values())
+        return self._running and (bool(serving) or withdrawn) and all(serving)
 
     def names(self) -> list[str]:
-        """List the models that serve, and those that failed to load."""
-        return sorted({*self._newest, *(name for name, _ in self._failures)})
+        """List the models that serve, and those that were unloaded or failed to load."""
+        return self._catalogue.names()
 
     def versions(self, name: str) -> list[Entry]:
         """List a model's versions in the repository, oldest first."""
         return self._repository.versions(name)
 
+    def index(self, name: str) -> list[VersionState]:
+        """Say where each version of a model stands in this process, oldest first."""
+        return self._lifecycle.index(name)
+
     def failures(self, name: str) -> dict[int, str]:
         """Say which versions of a model could not be loaded, and why."""
-        return {version: why for (model, version), why in self._failures.items() if model == name}
+        failures = self._catalogue.failures.items()
+        return {version: found.reason for (model, version), found in failures if model == name}
 
     def loaded(self, name: str) -> list[LoadedModel]:
         """List the versions of a model that are in memory."""
-        return [model for (key, _), model in sorted(self._models.items()) if key == name]
+        return self._catalogue.loaded(name)
 
     def newest(self, name: str) -> LoadedModel | None:
-        """Return the version that answers when none is named, if one serves."""
-        version = self._newest.get(name)
-        return None if version is None else self._models[name, version]
+        """Return the version that answers most of who names none, if one serves."""
+        return self._catalogue.answering.get((name, None))
 
-    def serving(self, name: str, version: int | None = None) -> LoadedModel | None:
-        """Return a version, or the newest, if it is in memory and the engine runs."""
-        if version is None:
-            version = self._newest.get(name)
-        if version is None or not self._running:
-            return None
-        return self._models.get((name, version))
-
-    async def model(self, name: str, version: int | None = None) -> LoadedModel:
+    def serving(
+        self, name: str, version: Which = None, key: str | None = None
+    ) -> LoadedModel | None:
         """
-        Return a version, loading an older one if it must; None is the newest that serves.
+        Return a version, that of an alias, or whose turn it is, if it is in memory.
 
-        Raises ModelNotFound, ModelUnavailable or EngineStopped.
+        Where the traffic is divided, one ``key`` always gets the same version.
+        """
+        if not self._running:
+            return None
+        catalogue = self._catalogue
+        if version is None:
+            if name in catalogue.splits:
+                return catalogue.splits[name].choose(key)
+        elif isinstance(version, int):
+            catalogue.named.add((name, version))
+        return catalogue.answering.get((name, version))
+
+    async def model(self, name: str, version: Which = None, key: str | None = None) -> LoadedModel:
+        """
+        Return what ``serving`` does, loading a version that is not in memory.
+
+        Raises ModelNotFound, ModelWithdrawn, ModelUnavailable or EngineStopped.
         """
         if not self._running:
             raise EngineStopped
-        if version is None:
-            version = self._newest.get(name)
-        if version is None:
-            failures = self.failures(name)
-            if not failures:
-                raise ModelNotFound(name)
-            newest = max(failures)
-            raise ModelUnavailable(name, newest, failures[newest])
-        return self._models.get((name, version)) or await self._load_once(name, version)
+        found = self.serving(name, version, key)
+        if found is not None:
+            return found
+        if isinstance(version, int):
+            return await self._lifecycle.demand(name, version)
+        raise self._catalogue.absent(name, version)
+
+    async def load(self, name: str, version: int | None = None) -> None:
+        """
+        Let a version answer, or a model as it did before it was unloaded, and keep that so.
+
+        Other processes follow by themselves; this one has it when this returns.  What failed
+        before is tried again.  A version that fails changes nothing.
+        Raises ModelNotFound, ModelUnavailable, and what ``change`` does.
+        """
+        if version is not None:
+            await self._lifecycle.try_again(name, version)
+        await self.change(name, lambda serving: serving.with_loaded(version), retry=True)
+        serving, versions = self.desired(name), self.versions(name)
+        if version is None and not serving.traffic:
+            newest = max(
+                (each.version for each in versions if not serving.withdraws(each.version)),
+                default=None,
+            )
+            if newest in self.failures(name):
+                raise ModelUnavailable(name, newest or 0, self.failures(name)[newest or 0])
+
+    async def unload(self, name: str, version: int | None = None) -> None:
+        """
+        Let a version, or the whole model, answer nobody, and keep that so; see ``load``.
+
+        Requests on their way are answered still.  Raises ModelNotFound, and what ``change`` does.
+        """
+        if version is not None and version not in {each.version for each in self.versions(name)}:
+            raise ModelNotFound(name, version)
+        await self.change(name, lambda serving: serving.with_unloaded(version))
+
+    def desired(self, name: str) -> Serving:
+        """Return the state that a model shall be in, as this process has last read it."""
+        return self._catalogue.shelf(name).serving
+
+    def problems(self, name: str) -> list[str]:
+        """Say what of the state asked for is not in force in this process, and why."""
+        return self._catalogue.shelf(name).problems
+
+    async def change(
+        self, name: str, change: Change, expected: str | None = None, *, retry: bool = False
+    ) -> None:
+        """
+        Change the state that a model shall be in; ``expected`` is the tag of the present one.
+
+        Raises ModelNotFound, ModelUnavailable if what is asked for anew does not load,
+        ServingUnfit, ServingChanged, ServingUnreadable and ServingNotKept.
+        """
+        await self._lifecycle.change(name, change, expected, retry=retry)
 
     async def predict(
         self, model: LoadedModel, rows: Sequence[Row], *, background: bool = False
@@ -188,91 +212,9 @@ class Engine:
         check_rows(rows, model.card)
         return model.batcher.submit(rows, tell)
 
-    async def _load_newest(self, name: str) -> None:
-        for entry in reversed(self._repository.versions(name)):
-            try:
-                await self._load_once(name, entry.version)
-            except ModelUnavailable as exc:
-                log.warning("%s", exc)
-            else:
-                self._newest[name] = entry.version
-                return
-
-    async def _load_once(self, name: str, version: int) -> LoadedModel:
-        try:
-            entry = self._repository.find(name, version)
-        except ModelNotInRepository:
-            raise ModelNotFound(name, version) from None
-        key = name, version
-        async with self._loading.setdefault(key, asyncio.Lock()):
-            if key in self._failures:
-                raise ModelUnavailable(name, version, self._failures[key])
-            if key not in self._models:
-                try:
-                    self._models[key] = await self._load(entry)
-                except ModelRejected as exc:
-                    self._failures[key] = str(exc)
-                    raise ModelUnavailable(name, version, str(exc)) from exc
-        return self._models[key]
-
-    async def _load(self, entry: Entry) -> LoadedModel:
-        started = time.perf_counter()
-        sha256, runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
-        self._admit_fallback(runner)
-        costs = await asyncio.to_thread(_measured, runner, entry, self.options)
-        batcher = Batcher(
-            runner,
-            self.options.policy,
-            slots=self.options.slots if runner.provider == "cpu" else Slots(),
-            costs=costs,
-            observer=self._observers(entry.name, entry.version),
-        )
-        seconds = time.perf_counter() - started
-        log.info(
-            "loaded %s version %d on %s in %.2f s; batched differs from alone by %.1e",
-            entry.name,
-            entry.version,
-            runner.provider,
-            seconds,
-            found.largest_difference,
-        )
-        return LoadedModel(
-            entry, sha256, runner.card, runner.provider, found, batcher, seconds, costs
-        )
-
-    def _admit_fallback(self, runner: OnnxRunner) -> None:
-        """Say so, once, if CUDA is there and yet ONNX Runtime runs on the CPU."""
-        if self.device and self.device.provider != runner.provider:
-            self.device = Device(runner.provider, "CUDA is present, but ONNX Runtime cannot use it")
-            log.warning("provider: %s (%s)", self.device.provider, self.device.reason)
-
 
 def insist_on_finite(answers: Sequence[Answer]) -> None:
     """Raise NonFinitePrediction for the first answer that is infinite or not a number."""
     for index, answer in enumerate(answers):
         if not answer.finite:
             raise NonFinitePrediction(index)
-
-
-def _measured(runner: OnnxRunner, entry: Entry, options: EngineOptions) -> CostGrid | None:
-    if not options.profile_seconds:
-        return None
-    policy = options.policy
-
-    def make() -> CostGrid:
-        return measure(runner, runner.card, options.profile_seconds, policy=policy)
-
-    if options.cache is None:
-        return make()
-    bounds = f"{sizes_up_to(policy.max_batch_size)[-1]} x {policy.max_batch_steps}"
-    cache = CostCache(options.cache, f"{RUNTIME} {runner.provider} {bounds}")
-    return cache.get(entry.path, make)
-
-
-def _open_checked(entry: Entry, device: Device | None) -> tuple[str, OnnxRunner, SelfCheck]:
-    with entry.path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    runner = OnnxRunner(entry.path, device or choose_device("auto"))
-    if runner.card.name != entry.name:
-        raise ModelRejected(f"The card names {runner.card.name!r}, the folder {entry.name!r}.")
-    return sha256, runner, check(runner, runner.card, runner.provider)

@@ -3,6 +3,7 @@ Everything that can go wrong inside the engine.
 
 * EngineError
   - ModelNotFound       no model of that name, or not that version
+    - ModelWithdrawn    it was unloaded, and shall answer nobody
   - ModelUnavailable    the model exists but could not be loaded; ``reason`` says why
   - InvalidSequence     the input does not fit the model's card; ``place`` says where
   - Overloaded          the waiting room is full; try again later
@@ -27,6 +28,15 @@ class ModelNotFound(EngineError):
     def __init__(self, name: str, version: int | str | None = None) -> None:
         which = repr(name) if version is None else f"{name!r} in version {version}"
         super().__init__(f"There is no model {which}.")
+
+
+class ModelWithdrawn(ModelNotFound):
+    """The model, or that version of it, was unloaded."""
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        super().__init__(name, version)
+        which = repr(name) if version is None else f"Version {version} of {name!r}"
+        self.args = (f"{which} was unloaded, and answers nobody until it is loaded again.",)
 
 
 class ModelUnavailable(EngineError):

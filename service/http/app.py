@@ -8,7 +8,6 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from models.repository import Repository
 from service.engine.core import Engine
 from service.http import errors
 from service.http.access import Access, Records
@@ -116,5 +115,5 @@ def app() -> FastAPI:
     settings = Settings()
     configure(settings.log_level, settings.log_format, access=settings.access_log)
     metrics = Metrics()
-    engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
+    engine = Engine(settings.repository(), settings.engine_options(), metrics.observer)
     return create_app(engine, settings, metrics, settings.open_store())

@@ -8,12 +8,19 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from models.serving import (
+    ServingChanged,
+    ServingNotKept,
+    ServingUnfit,
+    ServingUnreadable,
+)
 from service.engine.errors import (
     EngineStopped,
     InferenceFailed,
     InvalidSequence,
     ModelNotFound,
     ModelUnavailable,
+    ModelWithdrawn,
     NonFinitePrediction,
     Overloaded,
 )
@@ -111,11 +118,16 @@ TABLE: Mapping[type[Exception], Problem] = {
     InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),
     NonFinitePrediction: Problem(422, "model-non-finite", "The model's answer is not finite"),
     ModelNotFound: Problem(404, "model-not-found", "No such model"),
+    ModelWithdrawn: Problem(404, "model-withdrawn", "The model was unloaded"),
     NotAForecaster: Problem(422, "not-a-forecaster", "The model does not forecast"),
     NotMeasured: Problem(404, "not-measured", "No accuracy was measured"),
     ClientGone: Problem(499, "client-gone", "The client closed the connection"),
     InferenceFailed: Problem(500, "model-error", "The model failed"),
     ModelUnavailable: Problem(503, "model-unavailable", "The model is not available", _RETRY),
+    ServingChanged: Problem(412, "serving-changed", "The state has changed since it was read"),
+    ServingUnfit: Problem(409, "serving-unfit", "The state would contradict itself"),
+    ServingUnreadable: Problem(409, "serving-unreadable", "The state kept cannot be read"),
+    ServingNotKept: Problem(409, "serving-not-kept", "The state cannot be kept"),
     Overloaded: Problem(503, "overloaded", "The queue is full", _RETRY),
     EngineStopped: Problem(503, "stopping", "The service is stopping", _RETRY),
     DeadlineExceeded: Problem(503, "deadline-exceeded", "The deadline has passed", _RETRY),

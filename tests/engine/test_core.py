@@ -300,7 +300,7 @@ async def test_cuda_that_is_there_and_does_not_work_is_owned_up_to(repository, m
 
 
 def test_the_processors_allowed_are_shared_among_workers_unless_told_otherwise(monkeypatch):
-    monkeypatch.setattr("service.engine.core.available_cpus", lambda: 8)
+    monkeypatch.setattr("service.engine.options.available_cpus", lambda: 8)
     assert (EngineOptions().slots.share, EngineOptions().slots.spare) == (8, 0)
     three = EngineOptions(workers=3).slots
     assert (three.share, three.spare) == (2, 6)

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 from asgi_lifespan import LifespanManager
 
-from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
 from service.http.metrics import Metrics
@@ -42,7 +41,7 @@ class Service:
 async def running(settings: Settings = SMALL, store: Store | None = None) -> AsyncIterator[Service]:
     """Yield a service; without a store it has no sessions."""
     metrics = Metrics()
-    engine = Engine(Repository(settings.models), settings.engine_options(), metrics.observer)
+    engine = Engine(settings.repository(), settings.engine_options(), metrics.observer)
     async with LifespanManager(create_app(engine, settings, metrics, store)) as manager:
         transport = httpx.ASGITransport(manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -4,6 +4,7 @@ import inspect
 
 import pytest
 
+import models.serving as serving_errors
 import service.engine.errors as engine_errors
 import service.http.errors as http_errors
 import service.sessions.errors as session_errors
@@ -23,6 +24,7 @@ def test_every_error_a_caller_can_meet_is_in_the_table():
     domain = below(engine_errors, engine_errors.EngineError)
     domain |= below(session_errors, session_errors.SessionError)
     domain.add(session_errors.StoreUnavailable)
+    domain |= below(serving_errors, serving_errors.ServingError)
     edge = below(http_errors, http_errors.RequestError)
     assert domain | edge == set(http_errors.TABLE)
     types = [problem.type for problem in http_errors.TABLE.values()]

@@ -1,0 +1,145 @@
+"""What of a model shall serve: versions, aliases, shares of the traffic, a shadow; no files."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from models.document import Document
+
+ALIAS_PATTERN = r"^[a-z][a-z0-9._-]{0,31}$"
+TARGET_PATTERN = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9._-]{0,31})$"
+
+Version = Annotated[int, Field(ge=1, le=999_999_999)]
+Alias = Annotated[str, Field(pattern=ALIAS_PATTERN)]
+Target = Annotated[str, Field(pattern=TARGET_PATTERN)]  # a version's number, or an alias
+
+
+class ServingError(Exception):
+    """What shall serve cannot be said, read or kept."""
+
+
+class ServingUnfit(ServingError):
+    """A change would leave a model in a state that contradicts itself."""
+
+
+class ServingUnreadable(ServingError):
+    """The file holds no state."""
+
+
+class ServingChanged(ServingError):
+    """Somebody else changed the state since it was read."""
+
+
+class ServingNotKept(ServingError):
+    """The state cannot be written where it is kept."""
+
+
+class Shadow(Document):
+    """A version that is asked too, unseen, for a share of the requests."""
+
+    version: Version | Alias
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Serving(Document):
+    """
+    The state that a model shall be in, whichever it is in now.
+
+    Without ``traffic`` the newest version answers who names none; else each target has its
+    share of them.  What is withdrawn, or all of the model while it is ``offline``, answers nobody.
+    """
+
+    schema_version: Literal[1] = 1
+    offline: bool = False
+    withdrawn: tuple[Version, ...] = ()
+    loaded: tuple[Version, ...] = ()  # kept in memory, whoever asks
+    aliases: Mapping[Alias, Version] = Field(default_factory=dict)
+    traffic: Mapping[Target, Annotated[float, Field(gt=0, le=1e9)]] | None = None
+    shadow: Shadow | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.traffic is not None and not self.traffic:
+            raise ValueError("traffic: expected at least one version or alias, or null")
+        for target in (*(self.traffic or ()), *([self.shadow.version] if self.shadow else ())):
+            if isinstance(target, str) and not target.isdecimal() and target not in self.aliases:
+                raise ValueError(f"there is no alias {target!r}")
+        for version, use in self.uses().items():
+            if version in self.withdrawn:
+                raise ValueError(f"version {version} is withdrawn, and yet {use}")
+        return self
+
+    def version(self, target: str | int) -> int:
+        """Return the version that a number or a known alias stands for."""
+        if isinstance(target, str) and target in self.aliases:
+            return self.aliases[target]
+        return int(target)
+
+    def weights(self) -> dict[int, float]:
+        """Return the share of each version; empty where the newest has all."""
+        found: dict[int, float] = {}
+        for target, weight in (self.traffic or {}).items():
+            version = self.version(target)
+            found[version] = found.get(version, 0.0) + weight
+        total = sum(found.values())
+        return {version: weight / total for version, weight in found.items()}
+
+    def uses(self) -> dict[int, str]:
+        """Return each version that something asks for, and what that is."""
+        found = dict.fromkeys(self.loaded, "shall be loaded")
+        found |= {version: f"is {alias!r}" for alias, version in self.aliases.items()}
+        if self.shadow:
+            found[self.version(self.shadow.version)] = "is the shadow"
+        return found | dict.fromkeys(self.weights(), "has a share of the traffic")
+
+    def withdraws(self, version: int) -> bool:
+        """Say whether a version must answer nobody."""
+        return self.offline or version in self.withdrawn
+
+    def with_(self, **changes: Any) -> Self:  # noqa: ANN401  checked by the model
+        """Return the state with some fields changed; raise ServingUnfit."""
+        try:
+            return type(self).model_validate(self.model_dump() | changes)
+        except ValueError as exc:
+            raise ServingUnfit(reason(exc)) from None
+
+    def with_loaded(self, version: int | None) -> Self:
+        """Return the state after a load of a version, or of the model; raise ServingUnfit."""
+        if version is None:
+            return self.with_(offline=False)
+        withdrawn = tuple(each for each in self.withdrawn if each != version)
+        loaded = tuple(sorted({*self.loaded, version}))
+        return self.with_(offline=False, withdrawn=withdrawn, loaded=loaded)
+
+    def with_unloaded(self, version: int | None) -> Self:
+        """
+        Return the state after an unload: of a version, or of the whole model.
+
+        Raises ServingUnfit where the version has traffic, an alias or the shadow's part.
+        """
+        if version is None:
+            return self.with_(offline=True)
+        loaded = tuple(each for each in self.loaded if each != version)
+        return self.with_(loaded=loaded, withdrawn=tuple(sorted({*self.withdrawn, version})))
+
+    @property
+    def tag(self) -> str:
+        """Name this very state, for whoever changes what it has read."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def reason(error: ValueError) -> str:
+    """Say in one line what pydantic found, or what another error says."""
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return str(error)
+    return "; ".join(
+        ": ".join(part for part in (".".join(map(str, each["loc"])), _message(each)) if part)
+        for each in errors(include_url=False, include_input=False)
+    )
+
+
+def _message(problem: Mapping[str, Any]) -> str:
+    return str(problem["msg"]).removeprefix("Value error, ")

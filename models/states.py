@@ -1,0 +1,122 @@
+"""The files that say what shall serve, ``<name>/serving.json``, whole at every instant."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from models.serving import (
+    Serving,
+    ServingChanged,
+    ServingNotKept,
+    ServingUnreadable,
+    reason,
+)
+
+FILE = "serving.json"
+_DRAFT = ".serving.tmp"
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class States:
+    """Read and change the state of each model; a model without a file has the default one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Return where the state of a model is kept."""
+        return self.folder / name / FILE
+
+    def read(self, name: str) -> Serving:
+        """Return the state that is asked for; raise ServingUnreadable."""
+        try:
+            text = self.path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return Serving()
+        except OSError as exc:
+            raise ServingUnreadable(f"{FILE} cannot be read: {exc.strerror}.") from exc
+        try:
+            return Serving.model_validate_json(text)
+        except ValueError as exc:
+            raise ServingUnreadable(f"{FILE} does not fit: {reason(exc)}") from None
+
+    def change(
+        self,
+        name: str,
+        change: Callable[[Serving], Serving],
+        expected: str | None = None,
+    ) -> Serving:
+        """
+        Make a new state of the present one, and keep it; processes take turns.
+
+        ``expected`` is the tag of the state that the change was meant for.  Raises
+        ServingUnreadable, ServingChanged, ServingNotKept, and whatever ``change`` does.
+        """
+        before = self._meant(name, expected)
+        if change(before) == before:  # which needs no folder that can be written
+            return before
+        with self._alone(name):
+            after = change(self._meant(name, expected))
+            self._write(name, after)
+        return after
+
+    def replace(self, name: str, state: Serving, expected: str | None = None) -> None:
+        """Keep a state, also in the place of an unreadable one; raise as ``change``."""
+        with suppress(ServingUnreadable):
+            self.change(name, lambda _: state, expected)
+            return
+        if expected is not None:
+            raise ServingChanged(f"The state of {name!r} is unreadable now.")
+        with self._alone(name):
+            self._write(name, state)
+
+    def _meant(self, name: str, expected: str | None) -> Serving:
+        found = self.read(name)
+        if expected not in (None, found.tag):
+            raise ServingChanged(f"The state of {name!r} has the tag {found.tag} now.")
+        return found
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Lock the folder, so that no file of ours is needed for it; a killed process lets go."""
+        folder = self.folder / name
+        with _writing():
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _write(self, name: str, state: Serving) -> None:
+        path = self.path(name)
+        draft = path.with_name(_DRAFT)
+        with _writing():
+            try:
+                with draft.open("wb") as file:
+                    file.write(state.model_dump_json(indent=2).encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(path)
+            except OSError:
+                with suppress(OSError):
+                    draft.unlink(missing_ok=True)
+                raise
+            handle = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        why = "cannot be written" if exc.errno in _READ_ONLY else f"fails: {exc.strerror}"
+        raise ServingNotKept(f"The folder that keeps the states of models {why}.") from exc

@@ -1,0 +1,170 @@
+"""What is in memory, and which version answers to which name: no files, no tasks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from models.repository import Stamp
+from models.serving import Serving
+from service.engine.errors import EngineError, ModelNotFound, ModelUnavailable, ModelWithdrawn
+from service.engine.loading import LoadedModel
+from service.engine.traffic import Split
+
+Key: TypeAlias = tuple[str, int]  # name and version
+Which: TypeAlias = int | str | None  # a version, an alias, or whoever serves
+State: TypeAlias = Literal["READY", "LOADING", "UNAVAILABLE"]
+
+
+class Failure(NamedTuple):
+    """Why a version was not loaded, and which file that was."""
+
+    stamp: Stamp | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionState:
+    """Where a version stands; ``reason`` says why it is not ready, or what for it is."""
+
+    name: str
+    version: int
+    state: State
+    reason: str
+
+
+@dataclass(slots=True)
+class Shelf:
+    """One model: the state asked for, and what is in force of it."""
+
+    serving: Serving = field(default_factory=Serving)
+    problems: list[str] = field(default_factory=list)  # what is asked for, and not in force
+    traffic: Split[LoadedModel] | None = None  # None: nobody serves
+    aliases: dict[str, LoadedModel] = field(default_factory=dict)
+    shadow: LoadedModel | None = None
+    loaded: list[LoadedModel] = field(default_factory=list)
+
+    @property
+    def main(self) -> LoadedModel | None:
+        """The version that answers most of who names none."""
+        return self.traffic.main if self.traffic else None
+
+    @property
+    def wanted(self) -> set[int]:
+        """The versions that something asks for."""
+        found = {model.entry.version for model in (*self.aliases.values(), *self.loaded)}
+        if self.traffic:
+            found |= {model.entry.version for model, _ in self.traffic.choices}
+        return found | ({self.shadow.entry.version} if self.shadow else set())
+
+
+class Catalogue:
+    """
+    The models in memory, by name and version, and what they answer to.
+
+    ``answering`` and ``splits`` are what a request looks into; all else follows from the shelves.
+    """
+
+    def __init__(self) -> None:
+        self.shelves: dict[str, Shelf] = {}
+        self.memory: dict[Key, LoadedModel] = {}
+        self.stamps: dict[Key, Stamp | None] = {}  # of the files in memory
+        self.failures: dict[Key, Failure] = {}
+        self.answering: dict[tuple[str, Which], LoadedModel] = {}
+        self.splits: dict[str, Split[LoadedModel]] = {}
+        self.named: set[Key] = set()  # versions asked for by number since the last tidying
+        self._named_at: dict[Key, float] = {}
+
+    def names(self) -> list[str]:
+        """List the models that serve, are withdrawn as a whole, or failed to load."""
+        on_shelves = (name for name, shelf in self.shelves.items() if shelf.traffic)
+        withdrawn = (name for name, shelf in self.shelves.items() if shelf.serving.offline)
+        return sorted({*on_shelves, *withdrawn, *(name for name, _ in self.failures)})
+
+    def loaded(self, name: str) -> list[LoadedModel]:
+        """List the versions of a model that are in memory, oldest first."""
+        return [model for (key, _), model in sorted(self.memory.items(), key=_key) if key == name]
+
+    def keep(self, model: LoadedModel, stamp: Stamp | None) -> None:
+        """Take a version into memory, in the place of one of the same number."""
+        key = model.entry.name, model.entry.version
+        self.memory[key] = model
+        self.stamps[key] = stamp
+        self.failures.pop(key, None)
+        if not self.withdrawn(*key):
+            self.answering[key] = model
+
+    def withdrawn(self, name: str, version: int) -> bool:
+        """Say whether a version must answer nobody."""
+        return self.shelf(name).serving.withdraws(version)
+
+    def arrange(self, name: str, shelf: Shelf, now: float, idle_seconds: float) -> None:
+        """Let a shelf be in force, all of it at once, and let go of what it no longer wants."""
+        self.shelves[name] = shelf
+        self._note_named(now)
+        wanted = shelf.wanted
+        for key in [key for key in self.memory if key[0] == name]:
+            recently = now - self._named_at.get(key, float("-inf")) < idle_seconds
+            withdrawn = shelf.serving.withdraws(key[1])
+            if withdrawn or (key[1] not in wanted and not recently):
+                del self.memory[key], self.stamps[key]
+                self._named_at.pop(key, None)
+        for old in [old for old in self.answering if old[0] == name]:
+            del self.answering[old]
+        self.splits.pop(name, None)
+        self.answering.update(self._answers(name, shelf))
+        if shelf.traffic and len(shelf.traffic.choices) > 1:
+            self.splits[name] = shelf.traffic
+
+    def tidy(self, now: float, idle_seconds: float) -> None:
+        """Let go of versions that nothing wants and nobody has named for so long."""
+        for name, shelf in list(self.shelves.items()):
+            versions = {version for model, version in self.memory if model == name}
+            if versions - shelf.wanted:
+                self.arrange(name, shelf, now, idle_seconds)
+
+    def state(self, name: str, version: int) -> VersionState:
+        """Say where a version stands that is not being loaded just now."""
+        key = name, version
+        if self.withdrawn(name, version):
+            return VersionState(name, version, "UNAVAILABLE", "withdrawn")
+        if key in self.memory:
+            return VersionState(name, version, "READY", "")
+        failure = self.failures.get(key)
+        why = failure.reason if failure else "not in memory; loaded when it is asked for"
+        return VersionState(name, version, "UNAVAILABLE", why)
+
+    def shelf(self, name: str) -> Shelf:
+        """Return what is known of a model; of an unknown one nothing is asked for."""
+        return self.shelves.get(name) or Shelf()
+
+    def absent(self, name: str, version: Which) -> EngineError:
+        """Return why nobody answers to a name, or to an alias."""
+        shelf = self.shelf(name)
+        failures = {each: why for (model, each), why in self.failures.items() if model == name}
+        if shelf.serving.offline:
+            return ModelWithdrawn(name)
+        if isinstance(version, str):
+            due = shelf.serving.aliases.get(version)
+            if due in failures:
+                return ModelUnavailable(name, due, failures[due].reason)
+            return ModelNotFound(name, version)
+        if failures:
+            return ModelUnavailable(name, max(failures), failures[max(failures)].reason)
+        return ModelWithdrawn(name) if shelf.serving.withdrawn else ModelNotFound(name)
+
+    def _note_named(self, now: float) -> None:
+        self._named_at |= dict.fromkeys(self.named, now)
+        self.named.clear()
+
+    def _answers(self, name: str, shelf: Shelf) -> Iterator[tuple[tuple[str, Which], LoadedModel]]:
+        for (model, version), loaded in self.memory.items():
+            if model == name:
+                yield (name, version), loaded
+        for alias, loaded in shelf.aliases.items():
+            yield (name, alias), loaded
+        if shelf.main:
+            yield (name, None), shelf.main
+
+
+def _key(item: tuple[Key, LoadedModel]) -> Key:
+    return item[0]

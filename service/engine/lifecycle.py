@@ -1,0 +1,214 @@
+"""Bring what is in memory to what shall serve, the new always before the old."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from models.repository import Entry, Repository, Stamp
+from models.serving import Serving, ServingUnreadable
+from service.engine.catalogue import Catalogue, Failure, Key, Shelf, VersionState
+from service.engine.errors import (
+    ModelNotFound,
+    ModelRejected,
+    ModelUnavailable,
+    ModelWithdrawn,
+)
+from service.engine.loading import LoadedModel, Loader
+from service.engine.traffic import Split
+
+log = logging.getLogger(__name__)
+
+Change = Callable[[Serving], Serving]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A model as the repository has it."""
+
+    entries: dict[int, Entry]  # oldest first
+    stamps: dict[int | str, Stamp]
+    serving: Serving | None  # None: unreadable
+    problem: str = ""
+
+
+class Lifecycle:
+    """
+    Loads what the repository asks for, and lets go of the rest.
+
+    A version that fails leaves all as it was: what serves goes on until another one can take
+    its place.  A failure is remembered until the file changes or somebody asks to try again.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        loader: Loader,
+        catalogue: Catalogue,
+        idle_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._repository = repository
+        self._loader = loader
+        self._catalogue = catalogue
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._turns: dict[str, asyncio.Lock] = {}  # by name: one convergence at a time
+        self._loads: dict[Key, asyncio.Lock] = {}  # by version: one load at a time
+        self._loading: set[Key] = set()
+
+    async def converge(self, name: str, *, retry: bool = False) -> None:
+        """Let a model serve as its state says, as far as its files allow."""
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            seen = await asyncio.to_thread(self._look, name)
+            shelf = await self._fill(name, seen, retry=retry)
+            self._catalogue.arrange(name, shelf, self._clock(), self._idle_seconds)
+            for problem in shelf.problems:
+                log.warning("%s: %s", name, problem)
+
+    async def demand(self, name: str, version: int) -> LoadedModel:
+        """Return a version, loading it if it must; raise ModelNotFound and ModelUnavailable."""
+        key = name, version
+        if self._catalogue.withdrawn(*key):
+            raise ModelWithdrawn(name, version)
+        seen = await asyncio.to_thread(self._look, name)
+        if version not in seen.entries and key not in self._catalogue.memory:
+            raise ModelNotFound(name, version)
+        self._catalogue.named.add(key)
+        if failure := self._catalogue.failures.get(key):
+            raise ModelUnavailable(name, version, failure.reason)
+        model = await self._loaded(seen, name, version, retry=False)
+        if self._catalogue.withdrawn(*key):  # while it was loaded
+            await self.converge(name)
+            raise ModelWithdrawn(name, version)
+        if model is None:
+            raise ModelUnavailable(name, version, self._catalogue.failures[key].reason)
+        return model
+
+    async def try_again(self, name: str, version: int) -> None:
+        """Load a version whatever became of it before; raise as ``demand``."""
+        seen = await asyncio.to_thread(self._look, name)
+        if version not in seen.entries:
+            raise ModelNotFound(name, version)
+        self._catalogue.named.add((name, version))  # not to be let go before somebody wants it
+        await self._loaded(seen, name, version, retry=True)
+        if failure := self._catalogue.failures.get((name, version)):
+            raise ModelUnavailable(name, version, failure.reason)
+
+    async def change(
+        self, name: str, change: Change, expected: str | None = None, *, retry: bool = False
+    ) -> None:
+        """
+        Keep a new state of a model, and bring this process to it.
+
+        What it asks for anew is loaded before, so that a version which fails changes nothing.
+        Raises ModelNotFound, ModelUnavailable, and what ``States.change`` does.
+        """
+        if not await asyncio.to_thread(self._repository.versions, name):
+            raise ModelNotFound(name)
+        states = self._repository.states
+        before = await asyncio.to_thread(states.read, name)
+        after = change(before)
+        for version in sorted(after.uses().keys() - before.uses().keys()):
+            await self.try_again(name, version)
+        await asyncio.to_thread(states.change, name, change, expected)
+        await self.converge(name, retry=retry)
+
+    def tidy(self) -> None:
+        """Let go of versions that nothing wants and nobody has asked for lately."""
+        self._catalogue.tidy(self._clock(), self._idle_seconds)
+
+    def index(self, name: str) -> list[VersionState]:
+        """Say where each version of a model stands, oldest first."""
+        versions = {entry.version for entry in self._repository.versions(name)}
+        versions |= {version for model, version in self._catalogue.memory if model == name}
+        return [
+            VersionState(name, version, "LOADING", "")
+            if (name, version) in self._loading
+            else self._catalogue.state(name, version)
+            for version in sorted(versions)
+        ]
+
+    def _look(self, name: str) -> _Seen:
+        entries = {entry.version: entry for entry in self._repository.versions(name)}
+        if not entries:  # also of what is no name at all
+            return _Seen({}, {}, None)
+        stamps = self._repository.stamps(name)
+        try:
+            return _Seen(entries, stamps, self._repository.states.read(name))
+        except ServingUnreadable as exc:
+            return _Seen(entries, stamps, None, str(exc))
+
+    async def _fill(self, name: str, seen: _Seen, *, retry: bool) -> Shelf:
+        """Load what is asked for; where that fails, what was in force stays."""
+        before = self._catalogue.shelves.get(name, Shelf())
+        serving = before.serving if seen.serving is None else seen.serving
+        shelf = Shelf(serving, [seen.problem] if seen.problem else [])
+        if serving.offline:
+            return shelf
+
+        async def load(version: int, use: str) -> LoadedModel | None:
+            model = await self._loaded(seen, name, version, retry=retry)
+            failure = self._catalogue.failures.get((name, version))
+            if failure or model is None:
+                why = failure.reason if failure else "there is no such version"
+                shelf.problems.append(f"version {version} {use}, but: {why}")
+            return model
+
+        weights = []
+        for version, weight in serving.weights().items():
+            if model := await load(version, "has a share of the traffic"):
+                weights.append((model, weight))
+        shelf.traffic = Split(weights, name) if weights else None
+        if shelf.traffic is None:
+            shelf.traffic = await self._newest(name, seen, before, load)
+        for alias, version in serving.aliases.items():
+            if model := await load(version, f"is {alias!r}") or before.aliases.get(alias):
+                shelf.aliases[alias] = model
+        if serving.shadow:
+            shelf.shadow = await load(serving.version(serving.shadow.version), "is the shadow")
+        loaded = [await load(version, "shall be loaded") for version in serving.loaded]
+        shelf.loaded = [model for model in loaded if model]
+        return shelf
+
+    async def _newest(
+        self,
+        name: str,
+        seen: _Seen,
+        before: Shelf,
+        load: Callable[[int, str], Awaitable[LoadedModel | None]],
+    ) -> Split[LoadedModel] | None:
+        """Return the newest version that loads, or else what serves now."""
+        serving = before.serving if seen.serving is None else seen.serving
+        for version in reversed(seen.entries):
+            if not serving.withdraws(version):
+                model = await load(version, "is the newest")
+                if model:
+                    return Split([(model, 1.0)], name)
+        present = before.traffic.choices if before.traffic else []
+        left = [each for each in present if not serving.withdraws(each[0].entry.version)]
+        return Split(left, name) if left else None
+
+    async def _loaded(
+        self, seen: _Seen, name: str, version: int, *, retry: bool
+    ) -> LoadedModel | None:
+        """Return a version, or what there is of it in memory where its file fails."""
+        key = name, version
+        async with self._loads.setdefault(key, asyncio.Lock()):
+            catalogue, stamp = self._catalogue, seen.stamps.get(version)
+            present = catalogue.memory.get(key)
+            if version not in seen.entries or (present and catalogue.stamps[key] == stamp):
+                return present
+            failure = catalogue.failures.get(key)
+            if failure and failure.stamp == stamp and not retry:
+                return present
+            self._loading.add(key)
+            try:
+                catalogue.keep(await self._loader.load(seen.entries[version]), stamp)
+            except (ModelRejected, OSError) as exc:
+                catalogue.failures[key] = Failure(stamp, str(exc))
+                log.warning("%s", ModelUnavailable(name, version, str(exc)))
+            finally:
+                self._loading.discard(key)
+            return catalogue.memory.get(key)

@@ -1,0 +1,120 @@
+"""From a file to a model that answers: opened, checked, measured."""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+from weakref import WeakSet
+
+from models.contract import ModelCard
+from models.repository import Entry
+from service.engine.batcher import Batcher, Slots
+from service.engine.costs import CostGrid
+from service.engine.errors import ModelRejected
+from service.engine.observer import Observer
+from service.engine.options import EngineOptions
+from service.engine.runner import RUNTIME, Device, OnnxRunner, choose_device
+from service.engine.selfcheck import SelfCheck, check
+from service.engine.tuning import CostCache, measure, sizes_up_to
+
+log = logging.getLogger(__name__)
+
+ObserverFactory = Callable[[str, int], Observer | None]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class LoadedModel:
+    """
+    A version that serves, and what its self-check found.
+
+    Whoever holds one may ask it, whatever serves by now: its threads end and its memory goes back
+    when the last holder lets go.
+    """
+
+    entry: Entry
+    sha256: str  # of the file
+    card: ModelCard
+    provider: Literal["cpu", "cuda"]
+    check: SelfCheck
+    batcher: Batcher
+    load_seconds: float
+    costs: CostGrid | None  # None: not measured
+
+
+class Loader:
+    """Load files, each to run on the same device; blocks no event loop."""
+
+    def __init__(self, options: EngineOptions, observers: ObserverFactory) -> None:
+        self._options = options
+        self._observers = observers
+        self._batchers: WeakSet[Batcher] = WeakSet()
+        self.device: Device | None = None
+
+    def choose_device(self) -> None:
+        """Find out where models run; raise ModelRejected."""
+        self.device = choose_device(self._options.provider)
+        log.info("provider: %s (%s)", self.device.provider, self.device.reason)
+
+    async def load(self, entry: Entry) -> LoadedModel:
+        """Return a version ready to answer; raise ModelRejected."""
+        started = time.perf_counter()
+        sha256, runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
+        self._admit_fallback(runner)
+        costs = await asyncio.to_thread(_measured, runner, entry, self._options)
+        batcher = Batcher(
+            runner,
+            self._options.policy,
+            slots=self._options.slots if runner.provider == "cpu" else Slots(),
+            costs=costs,
+            observer=self._observers(entry.name, entry.version),
+        )
+        self._batchers.add(batcher)
+        seconds = time.perf_counter() - started
+        log.info(
+            "loaded %s version %d on %s in %.2f s; batched differs from alone by %.1e",
+            entry.name,
+            entry.version,
+            runner.provider,
+            seconds,
+            found.largest_difference,
+        )
+        return LoadedModel(
+            entry, sha256, runner.card, runner.provider, found, batcher, seconds, costs
+        )
+
+    async def close(self) -> None:
+        """Finish what any version has accepted, also one that no longer serves."""
+        await asyncio.gather(*(batcher.close() for batcher in list(self._batchers)))
+
+    def _admit_fallback(self, runner: OnnxRunner) -> None:
+        """Say so, once, if CUDA is there and yet ONNX Runtime runs on the CPU."""
+        if self.device and self.device.provider != runner.provider:
+            self.device = Device(runner.provider, "CUDA is present, but ONNX Runtime cannot use it")
+            log.warning("provider: %s (%s)", self.device.provider, self.device.reason)
+
+
+def _measured(runner: OnnxRunner, entry: Entry, options: EngineOptions) -> CostGrid | None:
+    if not options.profile_seconds:
+        return None
+    policy = options.policy
+
+    def make() -> CostGrid:
+        return measure(runner, runner.card, options.profile_seconds, policy=policy)
+
+    if options.cache is None:
+        return make()
+    bounds = f"{sizes_up_to(policy.max_batch_size)[-1]} x {policy.max_batch_steps}"
+    cache = CostCache(options.cache, f"{RUNTIME} {runner.provider} {bounds}")
+    return cache.get(entry.path, make)
+
+
+def _open_checked(entry: Entry, device: Device | None) -> tuple[str, OnnxRunner, SelfCheck]:
+    with entry.path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    runner = OnnxRunner(entry.path, device or choose_device("auto"))
+    if runner.card.name != entry.name:
+        raise ModelRejected(f"The card names {runner.card.name!r}, the folder {entry.name!r}.")
+    return sha256, runner, check(runner, runner.card, runner.provider)

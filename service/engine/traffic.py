@@ -1,0 +1,40 @@
+"""A share of the requests for each of several versions: pure, no clock, no tasks, no I/O."""
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Generic, TypeVar
+
+_GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, lie as evenly as they can
+_MIXER, _WORD = 0x9E3779B1, 0xFFFFFFFF
+
+Choice = TypeVar("Choice")
+
+
+class Split(Generic[Choice]):
+    """
+    Divides requests by weight.
+
+    One key always gets the same choice, in every process; requests without one go in turn, as
+    evenly as the weights allow.  A last choice whose weight grows keeps all the keys it had.
+    """
+
+    __slots__ = ("_asked", "_bounds", "_salt", "choices", "main")
+
+    def __init__(self, weights: Sequence[tuple[Choice, float]], salt: str = "") -> None:
+        total = sum(weight for _, weight in weights)
+        self.choices = [(choice, weight / total) for choice, weight in weights]
+        self.main = max(self.choices, key=lambda each: each[1])[0]  # of equals the first
+        self._bounds = list(accumulate(share for _, share in self.choices))[:-1]
+        self._salt = zlib.crc32(salt.encode())
+        self._asked = 0
+
+    def choose(self, key: str | None) -> Choice:
+        """Return who answers."""
+        if key is None:
+            self._asked += 1
+            place = self._asked * _GOLDEN % 1.0
+        else:
+            place = (zlib.crc32(key.encode(), self._salt) * _MIXER & _WORD) / _WORD
+        return self.choices[bisect_right(self._bounds, place)][0]
