@@ -35,9 +35,10 @@ def main(thousands: int, history: int) -> None:
                 asyncio.run(_open(service.url + path, body, thousands * 100))
                 rate = thousands * 100 / (time.perf_counter() - began)
                 files = sum(each.stat().st_size for each in place.parent.glob("sessions.db*"))
+                used = resident(*service.workers())
                 click.echo(
                     f"{(part + 1) * thousands * 100:,} sessions: "
-                    f"{resident(service.pid):.0f} MiB of memory, {files / MIB:.0f} MiB of files, "
+                    f"{used:.0f} MiB of memory, {files / MIB:.0f} MiB of files, "
                     f"{rate:.0f} opened a second"
                 )
 

@@ -50,14 +50,14 @@ def _kept(models: Path, path: str, small: Body, body: Body) -> tuple[float, floa
     ):
         for _ in range(WARM):
             post(client, path, small)
-        before = resident(service.pid)
+        before = resident(*service.workers())
         post(client, path, body)
         time.sleep(2 * QUIET)  # until it has been quiet for long enough to trim
-        after = resident(service.pid)
+        after = resident(*service.workers())
         for _ in range(3):
             post(client, path, body)
         time.sleep(2 * QUIET)
-        return before, after - before, resident(service.pid) - before
+        return before, after - before, resident(*service.workers()) - before
 
 
 def resident(pid: int) -> float:

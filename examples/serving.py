@@ -14,6 +14,8 @@ import httpx
 
 START_TIMEOUT = 60  # seconds
 STOP_TIMEOUT = 30
+# There is no balancer to wait for, and a worker that dies is to be seen.
+QUICK = {"SEQSERVE_DRAIN_S": "0", "SEQSERVE_SPARES": "0"}
 
 
 class NotStarted(RuntimeError):
@@ -25,7 +27,16 @@ class Served:
     """A service that is ready."""
 
     url: str
-    pid: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's number; a worker's is another."""
+        return self.process.pid
+
+    def workers(self) -> list[int]:
+        """Return the numbers of the processes that it has started and that run."""
+        return [int(pid) for pid in _children(self.pid).read_text().split()]
 
 
 @contextmanager
@@ -41,9 +52,12 @@ def serving(
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *options]
     with log.open("w") as stream:
         process = subprocess.Popen(  # noqa: S603  our own command
-            command, stdout=stream, stderr=stream, env={**os.environ, **(environment or {})}
+            command,
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **QUICK, **(environment or {})},
         )
-    served = Served(f"http://127.0.0.1:{port}", process.pid)
+    served = Served(f"http://127.0.0.1:{port}", process)
     try:
         _await_ready(served.url, process, log)
         yield served
@@ -62,6 +76,10 @@ def free_port(preferred: int = 0) -> int:
             probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _children(pid: int) -> Path:
+    return Path(f"/proc/{pid}/task/{pid}/children")
 
 
 def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -3,24 +3,21 @@
 import asyncio
 import os
 import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
-import uvicorn
 from pydantic import ValidationError
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
 from service.accuracy import describe, summary
 from service.http.metrics import MULTIPROCESS
-from service.http.port import SharedPort
-from service.logs import configure
+from service.http.port import Place, bind
 from service.sessions.errors import UnusableStore
 from service.settings import Settings
+from service.supervisor import supervise
 
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
 
@@ -74,24 +71,8 @@ def serve(
         if settings.workers > 1:
             folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")
             os.environ[MULTIPROCESS] = stack.enter_context(folder)
-        config = uvicorn.Config(
-            "service.http.app:app",
-            factory=True,
-            host=host,
-            port=port,
-            workers=settings.workers,
-            http="service.http.protocol:Protocol",
-            ws="service.http.websocket:Protocol",
-            ws_max_size=settings.max_body_bytes,
-            ws_per_message_deflate=False,  # a step is small, and each connection would keep tables
-            proxy_headers=False,  # nobody asks here who the client is
-            log_config=None,
-            log_level=settings.log_level,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.shutdown_timeout_s,
-        )
-        _run(config)
+        places = _bind(host, port, settings.workers)
+        raise click.exceptions.Exit(supervise(settings, places))
 
 
 @main.command("models")
@@ -134,22 +115,11 @@ def profile(name: str, folder: Path | None, version: int | None, seconds: float)
         raise click.ClickException(str(exc)) from exc
 
 
-def _run(config: uvicorn.Config) -> None:
-    """Serve in this process, or in several that are replaced when they die."""
-    if config.workers == 1:
-        server = uvicorn.Server(config)
-        with suppress(KeyboardInterrupt):
-            server.run()
-        if not server.started:
-            raise click.exceptions.Exit(STARTUP_FAILURE)
-        return
+def _bind(host: str, port: int, workers: int) -> list[Place]:
     try:
-        port = SharedPort.open(config.host, config.port)
+        return bind(host, port, workers)
     except OSError as exc:
-        raise click.ClickException(f"{config.host}:{config.port}: {exc.strerror}") from exc
-    configure(_settings().log_level, _settings().log_format)  # this process logs, too
-    with port:
-        Multiprocess(config, sockets=[port]).run()
+        raise click.ClickException(f"{host}:{port}: {exc.strerror}") from exc
 
 
 def _settings() -> Settings:

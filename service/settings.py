@@ -104,8 +104,17 @@ class Settings(BaseSettings):
     state_key: SecretStr = Field(
         SecretStr(""), description="signs exported states; unset: a key that the store keeps"
     )
+    drain_s: Annotated[float, Field(ge=0)] = Field(
+        5, description="time after SIGTERM in which all is served and readiness says 503"
+    )
     shutdown_timeout_s: Annotated[int, Field(ge=1)] = Field(
-        20, description="time to finish accepted work when stopping"
+        20, description="time to finish accepted work when stopping, the drain included"
+    )
+    spares: Annotated[int, Field(ge=0)] = Field(
+        1, description="processes kept loaded to take the place of a worker that dies"
+    )
+    hung_s: Annotated[float, Field(ge=1)] = Field(
+        10, description="silence after which a worker is taken to hang, and is replaced"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least level that is logged"

@@ -1,8 +1,8 @@
 """
 ``seqserve serve`` in a process that kills itself at a named point; started by ``processes`` alone.
 
-The service knows no such points: its store and its application are wrapped here, before uvicorn
-takes them.  SIGUSR1 begins the count of passes, so that a service may start undisturbed.
+The service knows no such points: its store and its application are wrapped here, before the
+server takes them.  SIGUSR1 begins the count of passes, so that a service may start undisturbed.
 """
 
 import os
@@ -21,6 +21,7 @@ from service.http import app as http_app
 from service.sessions.location import open_store
 from service.sessions.records import Found
 from service.sessions.store import Change, Outcome, Store, Usage
+from service.worker import alone
 
 Given = ParamSpec("Given")
 
@@ -133,6 +134,7 @@ def main() -> None:
     with (
         patch.object(settings, "open_store", store),
         patch.object(http_app, "app", lambda: CrashingApp(make_app(), countdown)),
+        patch.object(cli, "supervise", alone),  # nobody is to replace who dies here
     ):
         cli.main()
 

@@ -48,7 +48,7 @@ class Engine:
             repository, self._loader, self._catalogue, self.options.idle_seconds
         )
         self._watcher = Watcher(repository, self._lifecycle, self.options.watch_seconds)
-        self._running = False
+        self._running = self._leaving = False
 
     async def __aenter__(self) -> Self:
         self._loader.choose_device()
@@ -74,7 +74,12 @@ class Engine:
         catalogue = self._catalogue
         serving = [model.batcher.ready for model in catalogue.memory.values()]
         withdrawn = any(shelf.serving.offline for shelf in catalogue.shelves.values())
-        return self._running and (bool(serving) or withdrawn) and all(serving)
+        there = self._running and not self._leaving
+        return there and (bool(serving) or withdrawn) and all(serving)
+
+    def leave(self) -> None:
+        """Be not ready from now on, and answer as before: the end is near."""
+        self._leaving = True
 
     def names(self) -> list[str]:
         """List the models that serve, and those that were unloaded or failed to load."""

@@ -28,6 +28,7 @@ from service.http.routes import (
     timeseries,
 )
 from service.http.routes import sessions as session_routes
+from service.http.stopping import STOPPING, Stopping
 from service.logs import configure
 from service.memory import Tidy
 from service.sessions.sessions import Sessions
@@ -71,7 +72,7 @@ def create_app(
     records, tidy = Records(metrics, log_requests=settings.access_log), Tidy()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Express]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(engine)
             if sessions is not None:
@@ -80,7 +81,8 @@ def create_app(
             express = Express(engine, limits, records, tidy, HOT_ROUTES)
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
-            yield {EXPRESS: express} if settings.express else {}
+            short = {EXPRESS: express} if settings.express else {}
+            yield {STOPPING: Stopping(engine), **short}
             gc.unfreeze()
         metrics.flush()
 

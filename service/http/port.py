@@ -1,35 +1,64 @@
-"""One port for many processes: each opens it for itself, and the kernel deals out connections."""
+"""One port for many processes: a socket of it for each, and the kernel deals out connections."""
 
+import errno
 import socket
-from collections.abc import Callable
-from typing import Self
+
+Place = tuple[socket.socket, ...]  # what one worker listens on: a socket for each address
+Address = tuple[str | int, ...]
+
+_NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # an address of a family without a network
 
 
-class SharedPort(socket.socket):
+def bind(host: str, port: int, workers: int) -> list[Place]:
     """
-    A bound address that becomes a socket of its own in every process it is sent to.
+    Bind a place for each worker, without listening; port 0 is any free one.  Raise OSError.
 
     Processes that accept from one inherited socket take what they can, and of 256 connections
-    one of two had 190; with ``SO_REUSEPORT`` the kernel spreads them by hash.
+    one of two had 190; with ``SO_REUSEPORT`` the kernel spreads them by hash.  Whoever keeps
+    these sockets open keeps the connections that wait at them, also when a worker dies.
     """
-
-    @classmethod
-    def open(cls, host: str, port: int) -> Self:
-        """Bind, without listening; port 0 is any free one.  Raise OSError."""
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        made = cls(family, kind, protocol)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    each_address: list[list[socket.socket]] = []
+    missing: OSError | None = None
+    for family, _, _, _, (name, _, *more) in found:
         try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            made.bind(address)
-        except OSError:
-            made.close()
-            raise
-        return made
+            each_address.append(_bind(family, (name, port, *more), workers))
+        except OSError as exc:
+            if exc.errno not in _NOT_HERE:
+                for made in each_address:
+                    close(tuple(made))
+                raise
+            missing = exc
+        else:
+            port = each_address[-1][0].getsockname()[1]  # the others take the first one's
+    if missing and not each_address:
+        raise missing
+    return list(zip(*each_address, strict=True))
 
-    def __reduce__(self) -> tuple[Callable[[str, int], "SharedPort"], tuple[str, int]]:
-        """Travel as an address, to be opened anew."""
-        host, port = self.getsockname()[:2]
-        return SharedPort.open, (host, port)
+
+def close(place: Place) -> None:
+    """Close the sockets of a place."""
+    for each in place:
+        each.close()
+
+
+def _bind(family: int, address: Address, workers: int) -> list[socket.socket]:
+    with _bound(family, address, shared=False) as probe:  # who shares would not see another service
+        name, _, *more = address
+        address = (name, probe.getsockname()[1], *more)
+    return [_bound(family, address, shared=workers > 1) for _ in range(workers)]
+
+
+def _bound(family: int, address: Address, *, shared: bool) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made

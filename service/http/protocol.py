@@ -4,8 +4,11 @@ from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.engine.errors import EngineStopped
 from service.http.exchange import Exchange
 from service.http.express import Express, Head
+from service.http.refusal import refusal
+from service.http.stopping import STOPPING, Stopping
 
 EXPRESS = "express"  # where the lifespan's state holds the short way
 
@@ -26,6 +29,19 @@ class Protocol(HttpToolsProtocol):
             super().on_headers_complete()
         else:  # what the protocol asks of a cycle an exchange answers
             self.cycle = cast(RequestResponseCycle, exchange)
+        stopping: Stopping | None = self.app_state.get(STOPPING)
+        if stopping is not None and stopping.begun and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def refuse(self) -> None:
+        """Answer what runs that the service stops, unless its answer has begun, and close."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not getattr(cycle, "response_started", False):
+                self.transport.write(refusal(EngineStopped()))
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
 
     def _plain(self) -> Exchange | None:
         express: Express | None = self.app_state.get(EXPRESS)

@@ -1,12 +1,11 @@
-"""Processes that share a port share its connections."""
+"""Workers that share a port share its connections, and nobody else has it."""
 
-import pickle
 import socket
 from contextlib import ExitStack, suppress
 
 import pytest
 
-from service.http.port import SharedPort
+from service.http.port import bind, close
 
 
 def accepted(listener) -> int:
@@ -20,25 +19,39 @@ def accepted(listener) -> int:
     return count
 
 
-def test_what_travels_is_opened_anew_and_gets_its_part_of_the_connections():
+def test_each_place_gets_its_part_of_the_connections():
     with ExitStack() as stack:
-        parent = stack.enter_context(SharedPort.open("127.0.0.1", 0))
-        address = parent.getsockname()
-        workers = [stack.enter_context(pickle.loads(pickle.dumps(parent))) for _ in range(2)]  # noqa: S301
-        assert {worker.getsockname() for worker in workers} == {address}
-        assert len({parent.fileno(), *(worker.fileno() for worker in workers)}) == 3
-        for worker in workers:
-            worker.listen(200)
+        places = bind("127.0.0.1", 0, workers=2)
+        listeners = [stack.enter_context(listener) for (listener,) in places]
+        address = listeners[0].getsockname()
+        assert listeners[1].getsockname() == address
+        for listener in listeners:
+            listener.listen(200)
         for _ in range(100):
             stack.enter_context(socket.create_connection(address, timeout=5))
-        counts = [accepted(worker) for worker in workers]
-    assert sum(counts) == 100  # the parent, who does not listen, got none
+        counts = [accepted(listener) for listener in listeners]
+    assert sum(counts) == 100
     assert min(counts) >= 20  # one in 10**10 by chance
 
 
-def test_a_port_that_somebody_has_is_refused():
+def test_every_address_of_a_name_gets_the_same_port():
+    places = bind("localhost", 0, workers=2)
+    ports = {each.getsockname()[1] for place in places for each in place}
+    families = [{each.family for each in place} for place in places]
+    for place in places:
+        close(place)
+    assert len(ports) == 1
+    assert socket.AF_INET in families[0]
+    assert families[0] == families[1]
+
+
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_somebody_has_is_refused(workers, shares):
     with socket.socket() as other:
+        if shares:  # as another service with several workers does
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(OSError, match="in use"):
-            SharedPort.open("127.0.0.1", other.getsockname()[1])
+            bind("127.0.0.1", other.getsockname()[1], workers)

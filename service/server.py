@@ -1,0 +1,130 @@
+"""
+One process's server: uvicorn's, but for how it begins and how it ends.
+
+uvicorn loads and listens in one step, closes its port at the first SIGTERM, waits for slow
+clients as long as they like and then ends by the signal.  Here somebody else says when to
+listen and when to stop, a balancer has its time, and the end comes when it was promised.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import uvicorn
+
+from service.http.port import Place
+from service.http.protocol import Protocol
+from service.http.stopping import STOPPING, Stopping
+from service.settings import Settings
+
+A_LOOK = 0.05  # seconds between looks at who is still there
+LAST_WORDS = 0.5  # seconds for those who are cut off to read so
+LAST = 2.0  # seconds for the application to end
+
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Load, listen, stop; in this order, each when called."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                "service.http.app:app",
+                factory=True,
+                lifespan="on",
+                http=Protocol,
+                ws="service.http.websocket:Protocol",
+                ws_max_size=settings.max_body_bytes,
+                # A step is small, and each connection would keep tables.
+                ws_per_message_deflate=False,
+                proxy_headers=False,  # nobody asks here who the client is
+                log_config=None,
+                log_level=settings.log_level,
+                access_log=False,
+                server_header=False,
+            )
+        )
+        self._patience = float(settings.shutdown_timeout_s)
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def load(self) -> None:
+        """Start the application; raise SystemExit if it cannot start."""
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=[])  # of uvicorn's two halves only the first has work to do
+
+    async def listen(self, place: Place) -> None:
+        """Accept connections."""
+        loop = asyncio.get_running_loop()
+        await self.on_tick(0)
+        self._ticking = loop.create_task(self._tick(), name="tick")
+        for each in place:
+            each.setblocking(False)  # noqa: FBT003
+            backlog = self.config.backlog
+            self.servers.append(
+                await loop.create_server(self._connection, sock=each, backlog=backlog)
+            )
+
+    async def stop(self, drain: float) -> None:
+        """
+        Be not ready for ``drain`` seconds, close the port, finish what was accepted, end.
+
+        Who is not finished when the patience ends, counted from now, is refused, and who does
+        not read that is cut off.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._patience
+        stopping: Stopping = self.lifespan.state[STOPPING]
+        stopping.begin()
+        await asyncio.sleep(min(drain, self._patience))
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(A_LOOK)  # what the last to be accepted have sent is read
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if not await self._over(end):
+            await self._cut_off()
+        if self._ticking:
+            self._ticking.cancel()
+        await self._end_application()
+
+    def _connection(self) -> Protocol:
+        return Protocol(self.config, self.server_state, self.lifespan.state)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            await self.on_tick(0)  # the time of day, for the Date of every answer
+
+    async def _over(self, end: float) -> bool:
+        """Wait until every connection and task is over, at most until then; return whether."""
+        state, clock = self.server_state, asyncio.get_running_loop().time
+        while state.connections or state.tasks:
+            if clock() >= end:
+                return False
+            await asyncio.sleep(A_LOOK)
+        return True
+
+    async def _cut_off(self) -> None:
+        connections = list(self.server_state.connections)
+        log.warning("%d connections are not finished and are cut off.", len(connections))
+        for connection in _plain(connections):
+            connection.refuse()
+        if await self._over(asyncio.get_running_loop().time() + LAST_WORDS):
+            return
+        for silent in list(self.server_state.connections):
+            silent.transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+    async def _end_application(self) -> None:
+        try:
+            async with asyncio.timeout(LAST):
+                await self.lifespan.shutdown()
+        except TimeoutError:
+            log.error("The application did not end within %.0f s and is left.", LAST)  # noqa: TRY400
+
+
+def _plain(connections: Iterable[object]) -> list[Protocol]:
+    return [each for each in connections if isinstance(each, Protocol)]

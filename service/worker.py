@@ -1,0 +1,109 @@
+"""A process that serves: alone, or as one of a supervisor's, who says where and until when."""
+
+import asyncio
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+
+from uvicorn.config import STARTUP_FAILURE
+
+from service.channel import Channel
+from service.http.port import Place
+from service.server import Server
+from service.settings import Settings
+
+# What a worker and its supervisor tell each other.
+LOADED, SERVING, ALIVE = "loaded", "serving", "alive"
+TAKE, STOP = "take", "stop"
+
+BEAT = 1.0  # seconds between two signs of life
+_PR_SET_PDEATHSIG = 1
+
+
+def alone(settings: Settings, places: Sequence[Place]) -> int:
+    """Serve in this process, unsupervised, until SIGTERM or SIGINT; return its exit status."""
+    return _run(_alone(settings, places))
+
+
+def main() -> None:
+    """Serve for a supervisor; the one argument is the number of our end of its channel."""
+    _die_with(int(sys.argv[2]))
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for the supervisor to heed
+    sys.exit(_run(_supervised(Settings(), int(sys.argv[1]))))
+
+
+def on_signals(first: Callable[[int], None], second: Callable[[int], None]) -> None:
+    """Have SIGTERM and SIGINT call ``first``, and whichever comes after that ``second``."""
+    loop = asyncio.get_running_loop()
+    called = False
+
+    def heed(number: int) -> None:
+        nonlocal called
+        (second if called else first)(number)
+        called = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heed, number)
+
+
+async def _alone(settings: Settings, places: Sequence[Place]) -> None:
+    asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    on_signals(asked.set_result, lambda number: os._exit(128 + number))
+    server = Server(settings)
+    await server.load()
+    await server.listen(tuple(socket for place in places for socket in place))
+    await server.stop(settings.drain_s if await asked == signal.SIGTERM else 0.0)
+
+
+async def _supervised(settings: Settings, number: int) -> None:
+    channel = Channel.inherited(number)
+    alive = asyncio.create_task(_beat(channel), name="beat")
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, channel.note, STOP, str(settings.drain_s)
+    )
+    server = Server(settings)
+    await server.load()
+    channel.say(LOADED)
+    said = await channel.hear()
+    if said.word == TAKE:
+        await server.listen(said.sockets)
+        channel.say(SERVING)
+        said = await channel.hear()
+    await server.stop(float(said.value or 0))
+    alive.cancel()
+
+
+async def _beat(channel: Channel) -> None:
+    while True:
+        channel.say(ALIVE)
+        await asyncio.sleep(BEAT)
+
+
+def _run(serving: Coroutine[None, None, None]) -> int:
+    import uvloop  # noqa: PLC0415  a supervisor needs none
+
+    async def serve() -> None:
+        await serving
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # whatever a thread still computes, nobody waits for it
+
+    with suppress(SystemExit), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve())
+    return STARTUP_FAILURE
+
+
+def _die_with(supervisor: int) -> None:
+    """Have the kernel kill this process when its supervisor dies, however it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it has died already
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
