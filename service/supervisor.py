@@ -99,6 +99,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "service.worker", str(number), str(os.getpid())),
                 pass_fds=[number],
+                process_group=0,  # a terminal's SIGINT is for the supervisor alone
             )
         worker = _Worker(process, Channel(ours), self._clock() + FIRST_SIGN)
         self._workers.append(worker)

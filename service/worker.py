@@ -33,7 +33,6 @@ def main() -> None:
     """Serve for a supervisor; the one argument is the number of our end of its channel."""
     _die_with(int(sys.argv[2]))
     faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's is for the supervisor to heed
     sys.exit(_run(_supervised(Settings(), int(sys.argv[1]))))
 
 

@@ -120,8 +120,9 @@ def test_a_second_sigterm_ends_at_once(tmp_path):
 def test_interrupting_from_a_terminal_drains_nobody(tmp_path):
     environment = {"SEQSERVE_DRAIN_S": "15", "SEQSERVE_SPARES": "1"}
     with serving(tmp_path / "log", "--provider", "cpu", environment=environment) as service:
-        for pid in (*service.workers(), service.pid):  # a terminal signals them all
-            os.kill(pid, signal.SIGINT)
+        groups = {os.getpgid(worker) for worker in service.workers()}
+        assert os.getpgid(service.pid) not in groups  # whom a terminal signals, all of them
+        os.kill(service.pid, signal.SIGINT)
         assert stopped(service, 5) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
 
