@@ -24,7 +24,7 @@ from service.http.schemas.examples import (
 )
 from service.http.schemas.native import PredictRequest
 from service.http.schemas.oip_documents import InferRequest
-from service.http.schemas.oip_repository import IndexRequest
+from service.http.schemas.oip_repository import IndexRequest, LoadRequest, UnloadRequest
 from service.http.schemas.sessions import OpenIn, StateOut
 from service.http.schemas.steps import StepIn, StepsIn
 from service.http.schemas.timeseries import ForecastRequest
@@ -42,6 +42,8 @@ _BODIES: tuple[type[BaseModel], ...] = (
     ForecastRequest,
     InferRequest,
     IndexRequest,
+    LoadRequest,
+    UnloadRequest,
     *SESSIONS.values(),
 )
 EXAMPLES: dict[type[BaseModel], Callable[[ModelCard], Any]] = {

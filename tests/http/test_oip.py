@@ -32,8 +32,13 @@ async def infer_binary(service: Service, *inputs, model=GRU, **top):
 async def test_the_server_says_who_it_is_that_it_lives_and_that_it_is_ready(service: Service):
     found = (await service.client.get("/v2")).json()
     assert found["name"] == "seqserve"
-    extensions = ["binary_tensor_data", "classification", "model_configuration"]
-    assert found["extensions"] == extensions
+    assert found["extensions"] == [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "model_repository",
+        "model_repository(unload_dependents)",
+    ]
     assert (await service.client.get("/v2/health/live")).json() == {"live": True}
     assert (await service.client.get("/v2/health/ready")).json() == {"ready": True}
     for path in (f"/v2/models/{GRU}/ready", f"/v2/models/{GRU}/versions/1/ready"):

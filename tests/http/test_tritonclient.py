@@ -1,5 +1,6 @@
 """The public ``tritonclient[http]``, unchanged, against a service in its own process."""
 
+import shutil
 from collections.abc import Iterator
 
 import httpx
@@ -10,6 +11,7 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from examples.serving import Served, serving
+from service.settings import ZOO
 from tests.http.inprocess import ATTENTION, GRU, weeks
 
 WINDOWS = np.array([[[value] for value in weeks(30, start)] for start in (330, 350, 310)], "f4")
@@ -111,6 +113,31 @@ def test_many_at_once_get_their_own_answers(served, client):
     for place, each in enumerate(asked):
         found = each.get_result().as_numpy("predictions")
         assert found.tobytes() == wanted[place % 3].tobytes()
+
+
+def test_models_are_loaded_and_unloaded(tmp_path):
+    shutil.copytree(ZOO / GRU, tmp_path / "models" / GRU)
+    environment = {"SEQSERVE_MODELS": str(tmp_path / "models")}
+    log = tmp_path / "service.log"
+    with (
+        serving(log, "--provider", "cpu", environment=environment) as service,
+        triton.InferenceServerClient(address(service)) as client,
+    ):
+        before = client.infer(GRU, [sequences(WINDOWS)]).as_numpy("predictions")
+        client.unload_model(GRU, unload_dependents=True)
+        assert not client.is_model_ready(GRU)
+        assert [entry["state"] for entry in client.get_model_repository_index()] == ["UNAVAILABLE"]
+        with pytest.raises(InferenceServerException, match="unloaded"):
+            client.infer(GRU, [sequences(WINDOWS)])
+        client.load_model(GRU)
+        assert client.is_model_ready(GRU)
+        assert [entry["state"] for entry in client.get_model_repository_index()] == ["READY"]
+        after = client.infer(GRU, [sequences(WINDOWS)]).as_numpy("predictions")
+        assert after.tobytes() == before.tobytes()
+        with pytest.raises(InferenceServerException, match="There is no model 'unknown'"):
+            client.load_model("unknown")
+        with pytest.raises(InferenceServerException, match=r"parameters\.config"):
+            client.load_model(GRU, config="{}")
 
 
 def test_errors_are_exceptions_with_our_words(client):

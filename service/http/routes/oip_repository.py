@@ -1,4 +1,4 @@
-"""The repository extension of the Open Inference Protocol: the index."""
+"""The repository extension of the Open Inference Protocol: index, load, unload."""
 
 from fastapi import APIRouter, Request
 
@@ -6,11 +6,19 @@ from service.engine.core import Engine
 from service.http.body import read_bytes
 from service.http.deadline import deadline
 from service.http.limits import Limits
-from service.http.routes.native import PROBLEMS
+from service.http.routes.native import PROBLEMS, Name
 from service.http.schemas.document import parse
 from service.http.schemas.native import Wire, validated
 from service.http.schemas.oip import BINARY
-from service.http.schemas.oip_repository import IndexEntry, IndexRequest, body_of, index
+from service.http.schemas.oip_repository import (
+    IndexEntry,
+    IndexRequest,
+    LoadRequest,
+    UnloadRequest,
+    body_of,
+    index,
+    versions,
+)
 
 # tritonclient declares no type, and its asyncio form octet-stream, of what is JSON.
 _ACCEPTED = ("application/json", BINARY, "")
@@ -27,6 +35,20 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
         """List every version of every model, whether it serves, and if not, why."""
         asked = await _read(request, limits, IndexRequest)
         return index(engine, ready=asked.ready)
+
+    @routes.post("/models/{name}/load", openapi_extra=body_of(LoadRequest))
+    async def load(name: Name, request: Request) -> list[IndexEntry]:
+        """Let a model answer, here and in every process; then list its versions."""
+        asked = await _read(request, limits, LoadRequest)
+        await engine.load(name, asked.parameters.version)
+        return versions(engine, name)
+
+    @routes.post("/models/{name}/unload", openapi_extra=body_of(UnloadRequest))
+    async def unload(name: Name, request: Request) -> list[IndexEntry]:
+        """Let a model answer nobody; what it was asked before is answered still."""
+        asked = await _read(request, limits, UnloadRequest)
+        await engine.unload(name, asked.parameters.version)
+        return versions(engine, name)
 
     return routes
 

@@ -13,6 +13,8 @@ EXTENSIONS = [
     "binary_tensor_data",
     "classification",
     "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
 ]
 ANY = -1  # a dimension the caller chooses
 

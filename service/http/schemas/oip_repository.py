@@ -1,17 +1,45 @@
 """The repository extension's documents: what is asked for, and every version with its state."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.engine.core import Engine
 from service.http.schemas.native import WireModel
+
+Number = Annotated[int, Field(ge=1, le=999_999_999)]
 
 
 class IndexRequest(WireModel):
     """Which versions to list."""
 
     ready: bool = False  # those alone that would answer now
+
+
+class LoadParameters(WireModel):
+    """What to load of a model; its file is its configuration, and none is taken from a caller."""
+
+    version: Number | None = Field(
+        None, description="not Triton's: one version, in the place of what answered before"
+    )
+
+
+class LoadRequest(WireModel):
+    """Let a model, or one version of it, answer."""
+
+    parameters: LoadParameters = LoadParameters()
+
+
+class UnloadParameters(LoadParameters):
+    """What to unload of a model."""
+
+    unload_dependents: bool = Field(default=False, description="no model here has any")
+
+
+class UnloadRequest(WireModel):
+    """Let a model, or one version of it, answer nobody."""
+
+    parameters: UnloadParameters = UnloadParameters()
 
 
 class IndexEntry(BaseModel):
@@ -27,22 +55,16 @@ class IndexEntry(BaseModel):
 
 def index(engine: Engine, *, ready: bool) -> list[IndexEntry]:
     """List every version of every model, by name, the oldest first."""
-    entries = [
-        _entry(engine, name, entry.version)
-        for name in engine.names()
-        for entry in engine.versions(name)
+    found = [entry for name in engine.names() for entry in versions(engine, name)]
+    return [entry for entry in found if not ready or entry.state == "READY"]
+
+
+def versions(engine: Engine, name: str) -> list[IndexEntry]:
+    """List the versions of a model, the oldest first."""
+    return [
+        IndexEntry(name=each.name, version=str(each.version), state=each.state, reason=each.reason)
+        for each in engine.index(name)
     ]
-    return [entry for entry in entries if not ready or entry.state == "READY"]
-
-
-def _entry(engine: Engine, name: str, version: int) -> IndexEntry:
-    loaded = {model.entry.version: model for model in engine.loaded(name)}
-    model = loaded.get(version)
-    if model is not None and model.batcher.ready:
-        return IndexEntry(name=name, version=str(version), state="READY", reason="")
-    reason = "it accepts no more work" if model else "not in memory; it loads when it is asked"
-    reason = engine.failures(name).get(version, reason)
-    return IndexEntry(name=name, version=str(version), state="UNAVAILABLE", reason=reason)
 
 
 def body_of(wire: type[BaseModel]) -> dict[str, Any]:
