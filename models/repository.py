@@ -19,6 +19,7 @@ from models.states import FILE, States
 
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _VERSION = re.compile(r"^([1-9][0-9]{0,8})\.onnx$", re.ASCII)
+_DRAFT = ".publishing-"
 
 
 class ModelNotInRepository(LookupError):
@@ -46,6 +47,11 @@ class Entry:
     name: str
     version: int
     path: Path
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file's name is one that a publisher gives to what it has not published yet."""
+    return name.startswith(_DRAFT)
 
 
 class Repository:
@@ -107,7 +113,7 @@ class Repository:
             raise ValueError(f"{name!r} is not a model name; it must match {NAME_PATTERN}")
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
-        handle, text = tempfile.mkstemp(prefix=".publishing-", suffix=".tmp", dir=folder)
+        handle, text = tempfile.mkstemp(prefix=_DRAFT, suffix=".tmp", dir=folder)
         os.close(handle)
         draft = Path(text)
         try:

@@ -11,6 +11,7 @@ import models
 from models.repository import Repository
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
+from service.engine.vetting.verdict import VettingLimits
 from service.sessions.location import open_store
 from service.sessions.sessions import SessionOptions
 from service.sessions.store import Limits, Store
@@ -65,7 +66,18 @@ class Settings(BaseSettings):
     profile_ms: Annotated[int, Field(ge=0)] = Field(
         500, description="time to measure a model's costs at its first load; 0: not at all"
     )
-    cache: Path = Field(CACHE, description="folder of measured costs, made if it is not there")
+    cache: Path = Field(
+        CACHE, description="folder of verdicts on files and measured costs, made if it is not there"
+    )
+    max_model_bytes: Annotated[int, Field(ge=1)] = Field(
+        512 * 2**20, description="bytes of a model file; a larger one is refused"
+    )
+    vetting_s: Annotated[float, Field(gt=0)] = Field(
+        60, description="time in which a new model file must pass its checks"
+    )
+    vetting_bytes: Annotated[int, Field(ge=1)] = Field(
+        2 * 2**30, description="memory that a new model file may take while it is checked"
+    )
     max_waiting: Annotated[int, Field(ge=1)] = Field(
         4_096, description="sequences a model's queue holds; a request beyond it gets a 503"
     )
@@ -153,6 +165,7 @@ class Settings(BaseSettings):
             cache=self.cache,
             watch_seconds=self.watch_s,
             idle_seconds=self.version_idle_s,
+            vetting=VettingLimits(self.max_model_bytes, self.vetting_s, self.vetting_bytes),
         )
 
     def repository(self) -> Repository:

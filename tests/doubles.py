@@ -1,14 +1,20 @@
 """Stand-ins written by hand: runners that can be held, fail or forget, and one who listens."""
 
 import asyncio
+import atexit
 import queue
+import shutil
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 
 from service.engine.jobs import Answer, Row
 
 PATIENCE = 10.0  # seconds; a test that waits longer has found a deadlock
+VERDICTS = Path(tempfile.mkdtemp(prefix="verdicts-"))  # so that no two tests try the same file
+atexit.register(shutil.rmtree, VERDICTS, ignore_errors=True)
 
 
 def row(value, length=3) -> Row:

@@ -1,7 +1,6 @@
 """From a file to a model that answers: opened, checked, measured."""
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -13,12 +12,13 @@ from models.contract import ModelCard
 from models.repository import Entry
 from service.engine.batcher import Batcher, Slots
 from service.engine.costs import CostGrid
-from service.engine.errors import ModelRejected
 from service.engine.observer import Observer
 from service.engine.options import EngineOptions
 from service.engine.runner import RUNTIME, Device, OnnxRunner, choose_device
 from service.engine.selfcheck import SelfCheck, check
 from service.engine.tuning import CostCache, measure, sizes_up_to
+from service.engine.vetting.report import Report
+from service.engine.vetting.verdict import vet
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,18 @@ class LoadedModel:
     """
 
     entry: Entry
-    sha256: str  # of the file
+    report: Report  # on the file's bytes
     card: ModelCard
     provider: Literal["cpu", "cuda"]
     check: SelfCheck
     batcher: Batcher
     load_seconds: float
     costs: CostGrid | None  # None: not measured
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file's bytes."""
+        return self.report.sha256
 
 
 class Loader:
@@ -61,9 +66,9 @@ class Loader:
     async def load(self, entry: Entry) -> LoadedModel:
         """Return a version ready to answer; raise ModelRejected."""
         started = time.perf_counter()
-        sha256, runner, found = await asyncio.to_thread(_open_checked, entry, self.device)
+        report, runner, found = await asyncio.to_thread(_open, entry, self.device, self._options)
         self._admit_fallback(runner)
-        costs = await asyncio.to_thread(_measured, runner, entry, self._options)
+        costs = await asyncio.to_thread(_measured, runner, report.sha256, self._options)
         batcher = Batcher(
             runner,
             self._options.policy,
@@ -82,7 +87,7 @@ class Loader:
             found.largest_difference,
         )
         return LoadedModel(
-            entry, sha256, runner.card, runner.provider, found, batcher, seconds, costs
+            entry, report, runner.card, runner.provider, found, batcher, seconds, costs
         )
 
     async def close(self) -> None:
@@ -96,7 +101,7 @@ class Loader:
             log.warning("provider: %s (%s)", self.device.provider, self.device.reason)
 
 
-def _measured(runner: OnnxRunner, entry: Entry, options: EngineOptions) -> CostGrid | None:
+def _measured(runner: OnnxRunner, sha256: str, options: EngineOptions) -> CostGrid | None:
     if not options.profile_seconds:
         return None
     policy = options.policy
@@ -108,13 +113,14 @@ def _measured(runner: OnnxRunner, entry: Entry, options: EngineOptions) -> CostG
         return make()
     bounds = f"{sizes_up_to(policy.max_batch_size)[-1]} x {policy.max_batch_steps}"
     cache = CostCache(options.cache, f"{RUNTIME} {runner.provider} {bounds}")
-    return cache.get(entry.path, make)
+    return cache.get(sha256, make)
 
 
-def _open_checked(entry: Entry, device: Device | None) -> tuple[str, OnnxRunner, SelfCheck]:
-    with entry.path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    runner = OnnxRunner(entry.path, device or choose_device("auto"))
-    if runner.card.name != entry.name:
-        raise ModelRejected(f"The card names {runner.card.name!r}, the folder {entry.name!r}.")
-    return sha256, runner, check(runner, runner.card, runner.provider)
+def _open(
+    entry: Entry, device: Device | None, options: EngineOptions
+) -> tuple[Report, OnnxRunner, SelfCheck]:
+    """Load the bytes that passed; what was found of them on the CPU is not looked for again."""
+    vetted = vet(entry.path, entry.name, options.vetting, options.cache)
+    runner = OnnxRunner(vetted.content, device or choose_device("auto"))
+    found = vetted.report.self_check if runner.provider == "cpu" else None
+    return vetted.report, runner, found or check(runner, runner.card, runner.provider)

@@ -7,6 +7,7 @@ from service.engine.batcher import Slots
 from service.engine.cpus import available_cpus
 from service.engine.runner import Provider
 from service.engine.scheduler import BatchPolicy
+from service.engine.vetting.verdict import VettingLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class EngineOptions:
     policy: BatchPolicy = field(default_factory=BatchPolicy)
     inline_seconds: float = 0.010  # a batch as short as that needs no thread of its own
     profile_seconds: float = 0.0  # to measure a model's costs at load; 0: steps are all that costs
-    cache: Path | None = None  # where measured costs are kept
+    cache: Path | None = None  # where verdicts on files and measured costs are kept
+    vetting: VettingLimits = field(default_factory=VettingLimits)
     watch_seconds: float = 1.0  # between two looks at the repository; 0: it is not looked at
     idle_seconds: float = 300.0  # until a version is let go that only its number is asked by
 

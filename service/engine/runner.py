@@ -91,13 +91,14 @@ class OnnxRunner:
     ``run`` may be called from several threads at once; each run uses its caller's thread, so
     that the number of runner threads alone decides how many processors a model takes, unless
     ``threads`` lets one run use several.  On CUDA, and where ``bound`` says so, batches are
-    padded to buckets and fed by IO binding.
+    padded to buckets and fed by IO binding.  A file is loaded as it is; to serve one, vet it and
+    load the bytes that passed.
     """
 
     def __init__(
-        self, path: Path, device: Device, threads: int = 1, *, bound: bool = False
+        self, source: Path | bytes, device: Device, threads: int = 1, *, bound: bool = False
     ) -> None:
-        self._session = _open(path, device, threads)
+        self._session = _open(source, device, threads)
         self.provider: Literal["cpu", "cuda"] = (
             "cuda" if self._session.get_providers()[0] == CUDA else "cpu"
         )
@@ -213,20 +214,27 @@ def _pinned_memory(session: ort.InferenceSession) -> Allocate | None:
     return allocate
 
 
-def _open(path: Path, device: Device, threads: int) -> ort.InferenceSession:
+def _open(source: Path | bytes, device: Device, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena would keep its high-water mark for ever
     options.log_severity_level = ERRORS_ONLY
+    # Never its own format, which it would know by four bytes, and which nothing has checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     providers: list[str | tuple[str, dict[Any, Any]]] = [CPU]
     if device.provider == "cuda":  # an arena that grows by what is asked, not to a power of two
         providers.insert(0, (CUDA, {"arena_extend_strategy": "kSameAsRequested"}))
     try:
-        return ort.InferenceSession(path, options, providers=providers)
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        session = ort.InferenceSession(content, options, providers=providers)
     except Exception as exc:  # its exceptions share no base class
-        reason = str(exc).replace(str(path), path.name)  # callers need not know our folders
+        # Callers need not know our folders.
+        reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ModelRejected(f"ONNX Runtime cannot load the file: {reason}") from exc
+    session.disable_fallback()  # it would load again, from bytes that it would keep for ever
+    session._model_bytes = None  # noqa: SLF001
+    return session
 
 
 def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:

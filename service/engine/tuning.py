@@ -5,34 +5,26 @@ The result is a ``CostGrid`` for the scheduler.  A cache that cannot be read or 
 measurement, nothing else.
 """
 
-import fcntl
-import hashlib
-import json
-import logging
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from models.contract import ModelCard
 from service.engine.batcher import Runner
 from service.engine.costs import CostGrid
-from service.engine.cpus import available_cpus
 from service.engine.jobs import Clock, Row
+from service.engine.kept import Kept, key_of
 from service.engine.scheduler import BatchPolicy
-
-log = logging.getLogger(__name__)
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # and on, doubled, where larger batches are allowed
 SHORTEST = 8  # steps; shorter sequences cost about the same
 REPEATS = 3
 TOO_LONG = 0.1  # of the budget, for one run: larger batches are foretold from smaller ones
-SCHEMA = 1  # of the cached file
+SCHEMA = 2  # of what the key depends on
 
 
 def measure(
@@ -90,7 +82,7 @@ class _Stopwatch:
             if times and (late or times[-1] > self.longest or size * length > self.max_steps):
                 times.append(times[-1] * 2)  # the sizes double
             else:
-                times.append(self._best(_rows(card, size, length)))
+                times.append(self._best(drawn(card, size, length)))
         return times
 
     def _best(self, rows: Sequence[Row]) -> float:
@@ -103,7 +95,8 @@ class _Stopwatch:
         return self.clock() - started
 
 
-def _rows(card: ModelCard, size: int, length: int) -> list[Row]:
+def drawn(card: ModelCard, size: int, length: int) -> list[Row]:
+    """Draw rows of one length, always the same ones."""
     random = np.random.default_rng(0)
     values = random.normal(size=(size, length, len(card.features))).astype(np.float32)
     future = np.zeros((card.horizon, len(card.known)), np.float32) if card.known else None
@@ -111,71 +104,16 @@ def _rows(card: ModelCard, size: int, length: int) -> list[Row]:
 
 
 class CostCache:
-    """Grids by model file, machine and runtime; one JSON file each."""
+    """Grids by model file, machine and runtime."""
 
     def __init__(self, folder: Path, runtime: str) -> None:
-        self._folder = folder
+        self._kept: Kept[CostGrid] = Kept(folder, CostGrid.of, _document)
         self._runtime = runtime
 
-    def get(self, model: Path, make: Callable[[], CostGrid]) -> CostGrid:
+    def get(self, sha256: str, make: Callable[[], CostGrid]) -> CostGrid:
         """Return the grid of a model file, made now if it is not there; never by two at once."""
-        path = self._folder / f"{self._key(model)}.json"
-        found = _read(path)
-        if found is not None:
-            return found
-        with _alone(path.with_suffix(".lock")):
-            found = _read(path)
-            if found is None:
-                found = make()
-                _write(path, found)
-        return found
-
-    def _key(self, model: Path) -> str:
-        digest = hashlib.sha256(model.read_bytes())
-        digest.update(f"{SCHEMA} {self._runtime} {_machine()} {available_cpus()}".encode())
-        return digest.hexdigest()[:32]
+        return self._kept.get(key_of("costs", SCHEMA, sha256, self._runtime), make)
 
 
-def _machine() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _read(path: Path) -> CostGrid | None:
-    try:
-        return CostGrid.of(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        log.warning("the measured costs in %s cannot be used: %s", path.name, exc)
-        return None
-
-
-def _write(path: Path, grid: CostGrid) -> None:
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    kept = {"sizes": grid.sizes, "steps": grid.steps, "seconds_at": grid.seconds_at}
-    try:
-        draft.write_text(json.dumps(kept), encoding="utf-8")
-        draft.replace(path)
-    except OSError as exc:
-        log.info("the measured costs are not kept: %s", exc)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock between processes, where the folder allows one."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as exc:
-        log.info("measuring without a lock: %s", exc)
-        yield
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def _document(grid: CostGrid) -> dict[str, Any]:
+    return {"sizes": grid.sizes, "steps": grid.steps, "seconds_at": grid.seconds_at}

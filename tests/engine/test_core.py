@@ -21,10 +21,10 @@ from service.engine.errors import (
 from service.engine.jobs import Row
 from service.engine.runner import Device, OnnxRunner, choose_device
 from service.engine.scheduler import BatchPolicy
-from tests.doubles import RecordingObserver, row, rows, within
+from tests.doubles import VERDICTS, RecordingObserver, row, rows, within
 from tests.engine.graphs import FLOAT, Graph, card
 
-OPTIONS = EngineOptions(provider="cpu", threads=2)
+OPTIONS = EngineOptions(provider="cpu", threads=2, cache=VERDICTS)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_a_version_that_failed_is_not_tried_again(repository):
     async with Engine(repository, OPTIONS) as engine:
         broken.path.unlink()
         Graph().write(broken.path)
-        with pytest.raises(ModelUnavailable, match="cannot load the file"):
+        with pytest.raises(ModelUnavailable, match="no ONNX model"):
             await engine.model("small", 2)
 
 

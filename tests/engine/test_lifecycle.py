@@ -13,11 +13,11 @@ from models.serving import ServingChanged, ServingNotKept, ServingUnfit
 from models.states import FILE
 from service.engine.core import Engine, EngineOptions
 from service.engine.errors import ModelNotFound, ModelUnavailable, ModelWithdrawn
-from tests.doubles import row, within
+from tests.doubles import VERDICTS, row, within
 from tests.engine.test_core import ask, publish, publish_garbage
 
-OPTIONS = EngineOptions(provider="cpu", threads=1, watch_seconds=0.02)
-ALONE = EngineOptions(provider="cpu", threads=1, watch_seconds=0, idle_seconds=0)
+OPTIONS = EngineOptions(provider="cpu", threads=1, cache=VERDICTS, watch_seconds=0.02)
+ALONE = EngineOptions(provider="cpu", threads=1, cache=VERDICTS, watch_seconds=0, idle_seconds=0)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_a_published_version_that_fails_leaves_the_old_one_and_says_why(re
         assert await within(ask(engine, 100)) == 102
         (state,) = [each for each in engine.index("small") if each.version == broken]
         assert state.state == "UNAVAILABLE"
-        assert "cannot load the file" in state.reason
+        assert "no ONNX model" in state.reason
 
 
 async def test_a_version_that_failed_is_tried_again_when_its_file_changes(repository, tmp_path):
@@ -266,7 +266,9 @@ async def test_files_that_vanish_do_not_end_what_serves(repository):
 
 
 async def test_a_version_that_only_its_number_is_asked_by_is_let_go_when_it_rests(repository):
-    options = EngineOptions(provider="cpu", threads=1, watch_seconds=0.02, idle_seconds=0.3)
+    options = EngineOptions(
+        provider="cpu", threads=1, cache=VERDICTS, watch_seconds=0.02, idle_seconds=0.3
+    )
     async with Engine(repository, options) as engine:
         started = time.monotonic()
         await within(ask(engine, 1, version=1))

@@ -14,7 +14,7 @@ from service.engine.core import Engine, EngineOptions
 from service.engine.errors import InvalidSequence, ModelRejected
 from service.engine.jobs import Row
 from service.engine.runner import Device, OnnxRunner
-from tests.doubles import within
+from tests.doubles import VERDICTS, within
 from tests.engine.graphs import SumGraph, card, streaming_card
 
 CPU = Device("cpu", "asked for")
@@ -138,7 +138,9 @@ def test_a_part_of_a_stream_may_be_shorter_than_a_whole_sequence_and_all_missing
 async def test_streams_and_whole_sequences_share_the_batches_of_a_model(tmp_path):
     repository = Repository(tmp_path)
     repository.publish("small", SumGraph().write)
-    async with Engine(repository, EngineOptions(provider="cpu", threads=2)) as engine:
+    async with Engine(
+        repository, EngineOptions(provider="cpu", threads=2, cache=VERDICTS)
+    ) as engine:
         model = await engine.model("small", None)
         asked = [Row(column(1), state=state(i), carry=True) for i in range(50)]
         both = await within(

@@ -134,7 +134,7 @@ async def test_measured_costs_and_where_batches_run_are_told(tmp_path):
     assert len(costs["milliseconds"][0]) == len(costs["steps"]) == len(costs["useful_sizes"])
     assert min(map(min, costs["milliseconds"])) > 0
     assert loaded["slots"] == {"share": 1, "spare": 0, "inline_ms": 10.0}
-    assert len(list(tmp_path.glob("*.json"))) == 4  # one for each model
+    assert len(list(tmp_path.glob("costs-*.json"))) == 4  # one for each model
 
 
 async def test_every_example_of_the_documentation_works_when_pasted(service: Service):

@@ -17,6 +17,7 @@ from service.sessions.steps import Inputs
 from service.sessions.store import Store
 from service.sessions.stream import begin
 from service.sessions.turns import Forecast
+from tests.doubles import VERDICTS
 from tests.engine.graphs import Graph, SumGraph, card
 from tests.sessions.kept import Clock
 
@@ -94,7 +95,8 @@ async def living(
     models, clock = folder / "models", clock or Clock()
     repository = Repository(models) if models.is_dir() else publish(models)
     store = store or SqliteStore(folder / "sessions.db", clock=clock)
-    async with Engine(repository, EngineOptions(provider="cpu", threads=1)) as engine:
+    of_engine = EngineOptions(provider="cpu", threads=1, cache=VERDICTS)
+    async with Engine(repository, of_engine) as engine:
         observer = options.pop("observer", None)
         chosen = SessionOptions(**options)
         sessions = Sessions(engine, store, options=chosen, observer=observer, clock=clock)

@@ -1,0 +1,109 @@
+"""
+Documents kept in a folder, by key: made once, by one process at a time.
+
+A folder that cannot be read or written, or that others may write to, costs the making, nothing
+else.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import platform
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from service.engine.cpus import available_cpus
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[T]):
+    """Values of one kind, one JSON file each."""
+
+    folder: Path
+    of: Callable[[Any], T]  # raises ValueError, KeyError or TypeError where it is none
+    document: Callable[[T], Any]
+    fresh: Callable[[T, float], bool] = lambda _value, _age: True  # by the seconds it has lain
+
+    def get(self, key: str, make: Callable[[], T]) -> T:
+        """Return the value of a key, made now if it is not there; never by two at once."""
+        path = self.folder / f"{key}.json"
+        found = self._read(path)
+        if found is not None:
+            return found
+        with _alone(path.with_suffix(".lock")):
+            found = self._read(path)
+            return self.put(key, make()) if found is None else found
+
+    def put(self, key: str, value: T) -> T:
+        """Keep a value in the place of what was kept, if the folder allows it; return it."""
+        path = self.folder / f"{key}.json"
+        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps(self.document(value)), encoding="utf-8")
+            draft.replace(path)
+        except OSError as exc:
+            log.info("%s is not kept: %s", path.name, exc)
+        return value
+
+    def _read(self, path: Path) -> T | None:
+        try:
+            with path.open(encoding="utf-8") as file:
+                _insist_on_ours(self.folder.stat())
+                _insist_on_ours(found := os.fstat(file.fileno()))
+                value = self.of(json.load(file))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            log.warning("what is kept in %s cannot be used: %s", path.name, exc)
+            return None
+        return value if self.fresh(value, time.time() - found.st_mtime) else None
+
+
+def key_of(kind: str, *parts: object) -> str:
+    """Name what depends on some values, and on this machine's processors."""
+    text = repr((*parts, _machine(), available_cpus()))
+    return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def _machine() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _insist_on_ours(found: os.stat_result) -> None:
+    """Refuse what another user might have written: a verdict decides what serves."""
+    if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_WRITE:
+        raise PermissionError("other users may write to it")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock between processes, where the folder allows one."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as exc:
+        log.info("working without a lock: %s", exc)
+        yield
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,115 @@
+"""
+The child's part: read a model from standard input, try it under limits, say what was found.
+
+Started as ``python -m service.engine.vetting.probe``; it may die of what it reads, and nothing
+else does.  Limits are set by this process on itself before it reads the first byte: its parent
+has threads, and may run nothing between fork and exec.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from service.engine.errors import ModelRejected
+from service.engine.runner import Device, OnnxRunner
+from service.engine.selfcheck import check
+from service.engine.tuning import drawn
+from service.engine.vetting.audit import card_of, findings
+from service.engine.vetting.messages import NotWhole, parse
+from service.engine.vetting.report import Measured
+
+MOST = 20  # findings told
+LONGEST = 500  # characters of one
+_CPU = Device("cpu", "to try the model")
+_FILES = 64  # open at once
+
+
+def main() -> None:
+    """Answer with one JSON object on standard output."""
+    order = json.loads(sys.argv[1])
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no answer
+    _confine(order["seconds"], order["memory"])
+    with answer:
+        json.dump(examined(sys.stdin.buffer.read(), order["name"], order["memory"]), answer)
+
+
+def examined(content: bytes, name: str | None, memory: int) -> dict[str, Any]:
+    """Return the findings and, where there are none, what was measured."""
+    try:
+        return _seen(content, name) or _tried(content)
+    except (ModelRejected, NotWhole) as exc:
+        found = str(exc)
+    except MemoryError:
+        found = f"The model needs more than the {memory >> 20} MiB that a check may take."
+    return {"findings": [_line(found)]}
+
+
+def _line(text: str) -> str:
+    """Return one printable line: the runtime, too, repeats names that are the file's."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    return line if len(line) <= LONGEST else line[:LONGEST] + "..."
+
+
+def _seen(content: bytes, name: str | None) -> dict[str, Any]:
+    if content[4:8] == b"ORTM":
+        raise ModelRejected("The file is of ONNX Runtime's own format, not ONNX.")
+    model = parse(content)
+    found = [_line(finding) for finding in islice(findings(model), MOST)]
+    if not found and name is not None and (given := card_of(model).name) != name:
+        found.append(f"The card names {given!r}, the folder {name!r}.")
+    return {"findings": found} if found else {}
+
+
+def _tried(content: bytes) -> dict[str, Any]:
+    before, started = _resident(), time.perf_counter()
+    runner = OnnxRunner(content, _CPU)
+    loaded = time.perf_counter()
+    found = check(runner, runner.card, runner.provider)
+    longest = drawn(runner.card, 1, runner.card.max_length)
+    again = time.perf_counter()
+    runner.run(longest)
+    ended = time.perf_counter()
+    measured = Measured(loaded - started, ended - again, _status("VmHWM") - before)
+    return {"findings": [], "self_check": asdict(found), "measured": asdict(measured)}
+
+
+def _confine(seconds: float, memory: int) -> None:
+    """Bound time, memory, files and patience; be the first to go where memory runs out."""
+    signal.setitimer(signal.ITIMER_REAL, seconds + 1)  # ends us if our parent cannot
+    os.nice(5)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    for limit, value in (
+        (resource.RLIMIT_AS, pages * resource.getpagesize() + memory),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _FILES),
+    ):
+        resource.setrlimit(limit, (value, value))
+
+
+def _resident() -> int:
+    """Return the bytes held now, and begin anew to look for the peak."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    # Not getrusage: its peak is, through exec, our parent's.
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""
+Have a file tried by a child, and keep the verdict: the parent's part.
+
+The verdict is on bytes, by their hash; so is the cache, with the runtime, the machine and the
+limits.  Of many workers that start at once, one tries and the others wait for what it finds.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import service
+from service.engine.errors import ModelRejected
+from service.engine.kept import Kept, key_of
+from service.engine.runner import RUNTIME
+from service.engine.vetting.file import read
+from service.engine.vetting.report import Report
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1  # of the verdict: raise it when the checks change
+PATIENCE = 600.0  # seconds for which a verdict that the machine may be to blame for is kept
+PROBE = "service.engine.vetting.probe"
+_LAST_WORDS = 500  # bytes
+_ROOT = Path(service.__file__).parents[1]
+# What the child may know of our environment: no key, no password.
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "TZ")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class VettingLimits:
+    """What a file may take to be tried."""
+
+    size: int = 512 * 2**20  # bytes of the file
+    seconds: float = 60.0
+    memory: int = 2 * 2**30  # bytes beyond those of an empty process
+
+
+class ModelRefused(ModelRejected):
+    """A file that did not pass; ``report`` has all that was found."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.reason)
+        self.report = report
+
+
+@dataclass(frozen=True, slots=True)
+class Vetted:
+    """The bytes that passed, and what was found of them."""
+
+    content: bytes = field(repr=False)
+    report: Report
+
+
+def vet(
+    path: Path, name: str | None, limits: VettingLimits, cache: Path | None, *, anew: bool = False
+) -> Vetted:
+    """
+    Read a file once and check it; ``name`` is the one that its card must have.
+
+    ``anew`` tries it whatever is in the cache.  Raises ModelRefused.
+    """
+    started = time.perf_counter()
+    try:
+        content = read(path, limits.size)
+    except ModelRejected as exc:
+        seconds = time.perf_counter() - started
+        raise ModelRefused(Report("", 0, (str(exc),), seconds)) from exc
+    sha256 = hashlib.sha256(content).hexdigest()
+
+    def make() -> Report:
+        return _tried(content, sha256, name, limits)
+
+    if cache is None:
+        report = make()
+    else:
+        kept = Kept(cache, Report.of, Report.document, _fresh)
+        key = key_of("verdict", SCHEMA, sha256, name, RUNTIME, asdict(limits))
+        report = kept.put(key, make()) if anew else kept.get(key, make)
+    if not report.passed:
+        raise ModelRefused(report)
+    return Vetted(content, report)
+
+
+def _fresh(report: Report, age: float) -> bool:
+    return not report.transient or 0 <= age < PATIENCE
+
+
+def _tried(content: bytes, sha256: str, name: str | None, limits: VettingLimits) -> Report:
+    started = time.perf_counter()
+    found = _probe(content, name, limits)
+    seconds = time.perf_counter() - started
+    return Report.of(
+        {"self_check": None, "measured": None}
+        | found
+        | {"sha256": sha256, "size": len(content), "seconds": seconds}
+    )
+
+
+def _probe(content: bytes, name: str | None, limits: VettingLimits) -> dict[str, Any]:
+    order = {"name": name, "seconds": limits.seconds, "memory": limits.memory}
+    try:
+        ended = subprocess.run(  # noqa: S603  our own module
+            [sys.executable, "-P", "-m", PROBE, json.dumps(order)],
+            input=content,
+            capture_output=True,
+            timeout=limits.seconds,
+            env=_environment(),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _died(f"The check took more than {limits.seconds:g} s.")
+    if ended.returncode:
+        log.warning("a check ended early; its last words: %a", ended.stderr[-_LAST_WORDS:])
+        return _died(f"The check {_end(ended.returncode)}.")
+    document: dict[str, Any] = json.loads(ended.stdout)
+    return document
+
+
+def _died(finding: str) -> dict[str, Any]:
+    return {"findings": [finding], "transient": True}
+
+
+def _end(returncode: int) -> str:
+    if returncode > 0:
+        return f"failed with status {returncode}"
+    name = signal.Signals(-returncode).name
+    return f"was ended by {name}: the runtime aborts on this model, or memory ran out"
+
+
+def _environment() -> dict[str, str]:
+    given = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    path = os.pathsep.join(part for part in (str(_ROOT), given.get("PYTHONPATH")) if part)
+    return given | _ONE_THREAD | {"PYTHONPATH": path}
