@@ -12,7 +12,8 @@ from service.engine.costs import Costs, Proportional
 from service.engine.errors import EngineStopped, InferenceFailed
 from service.engine.jobs import Answer, Clock, Job, Row, Ticket, Timing
 from service.engine.lanes import Lanes
-from service.engine.observer import BatchReport, Observer
+from service.engine.observer import Observer
+from service.engine.outcome import Outcome
 from service.engine.scheduler import BatchPolicy
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class Batcher:
             while self._may_start():
                 batch = self._scheduler.next_batch(max(1, self.slots.total - self._running))
                 if self._runs_here(batch):
-                    self._finish(batch, self._clock(), *self._run(batch))
+                    self._finish(batch, self._run(batch, self._clock()))
                     self._wake()  # after a turn of the loop, to write the answers and read on
                     break
                 self._start(batch)
@@ -222,53 +223,41 @@ class Batcher:
 
     def _execute(self, batch: Sequence[Job], taken_at: float, bulk: bool) -> None:  # noqa: FBT001
         """Run one batch in a runner thread, and hand its outcome to the loop whatever happens."""
-        outcome: Sequence[Answer] | Exception = RuntimeError("The runner thread ended.")
-        seconds = 0.0
+        outcome = Outcome(RuntimeError("The runner thread ended."), taken_at, taken_at, 0.0)
         try:
-            outcome, seconds = self._run(batch)
+            outcome = self._run(batch, taken_at)
         finally:
-            self._loop.call_soon_threadsafe(self._ended, batch, taken_at, outcome, seconds, bulk)
+            self._loop.call_soon_threadsafe(self._ended, batch, outcome, bulk)
 
-    def _run(self, batch: Sequence[Job]) -> tuple[Sequence[Answer] | Exception, float]:
-        """Return what the runner says to a batch, whatever it says, and its seconds."""
-        outcome: Sequence[Answer] | Exception
+    def _run(self, batch: Sequence[Job], taken_at: float) -> Outcome:
+        said: Sequence[Answer] | Exception
         started_at = self._clock()
         try:
-            outcome = self._runner.run([job.row for job in batch])
-            if len(outcome) != len(batch):
-                outcome = RuntimeError(f"{len(batch)} rows got {len(outcome)} answers.")
+            said = self._runner.run([job.row for job in batch])
+            if len(said) != len(batch):
+                said = RuntimeError(f"{len(batch)} rows got {len(said)} answers.")
         except Exception as exc:  # noqa: BLE001  whatever a runner raises fails its batch only
-            outcome = exc
-        return outcome, self._clock() - started_at
+            said = exc
+        return Outcome(said, taken_at, started_at, self._clock() - started_at)
 
-    def _ended(
-        self,
-        batch: Sequence[Job],
-        taken_at: float,
-        outcome: Sequence[Answer] | Exception,
-        seconds: float,
-        bulk: bool,  # noqa: FBT001
-    ) -> None:
+    def _ended(self, batch: Sequence[Job], outcome: Outcome, bulk: bool) -> None:  # noqa: FBT001
         self._running -= 1
         self._running_bulk -= bulk
-        self._finish(batch, taken_at, outcome, seconds)
+        self._finish(batch, outcome)
         self._dispatch()
 
-    def _finish(
-        self,
-        batch: Sequence[Job],
-        taken_at: float,
-        outcome: Sequence[Answer] | Exception,
-        seconds: float,
-    ) -> None:
-        if isinstance(outcome, Exception):
-            log.error("A batch of %d failed.", len(batch), exc_info=outcome)
-            _fail({job.ticket for job in batch}, outcome)
+    def _finish(self, batch: Sequence[Job], outcome: Outcome) -> None:
+        said, taken_at, _, seconds = outcome
+        if isinstance(said, Exception):
+            log.error("A batch of %d failed.", len(batch), exc_info=said)
+            _fail({job.ticket for job in batch}, said)
         else:
-            for job, answer in zip(batch, outcome, strict=True):
+            size = len(batch)
+            for job, answer in zip(batch, said, strict=True):
                 queue = taken_at - job.enqueued_at
-                job.ticket.resolve(job.index, answer, queue, seconds, len(batch))
-        self._report_batch(batch, seconds, failed=isinstance(outcome, Exception))
+                job.ticket.resolve(job.index, answer, queue, seconds, size)
+        if self._observer:
+            self._observer.on_batch(outcome.report(batch))
 
     def _die(self, taken: Sequence[Job]) -> None:
         self._refusing = True
@@ -279,13 +268,6 @@ class Batcher:
     def _report_waiting(self) -> None:
         if self._observer:
             self._observer.on_waiting(self.waiting)
-
-    def _report_batch(self, batch: Sequence[Job], seconds: float, *, failed: bool) -> None:
-        if self._observer:
-            lengths = [job.length for job in batch]
-            padded = max(lengths) * len(lengths)
-            report = BatchReport(len(batch), sum(lengths), padded, seconds, failed)
-            self._observer.on_batch(report)
 
 
 def _fail(tickets: set[Ticket], cause: Exception) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float32]
 Clock = Callable[[], float]
+
+# Whose request this is, for whoever watches batches; the engine carries it and asks nothing.
+ORIGIN: ContextVar[object] = ContextVar("origin", default=None)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +68,7 @@ class Ticket:
         "_tell",
         "background",
         "jobs",
+        "origin",
         "over",
     )
 
@@ -81,6 +86,7 @@ class Ticket:
         self._batch = 0
         self._error: Exception | None = None
         self._tell = tell
+        self.origin = ORIGIN.get()
         self.background = background  # whether it lets others pass
         self.over = False  # answered, failed, or left by its caller
         self.jobs = [Job(row, self, index, now) for index, row in enumerate(rows)]

@@ -1,6 +1,6 @@
 """Who is told of batches and of the queue: metrics, say, which the engine does not know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -13,6 +13,10 @@ class BatchReport:
     padded_steps: int  # time steps after padding
     seconds: float
     failed: bool
+    taken_at: float = field(default=0.0, compare=False)  # by the batcher's clock
+    started_at: float = field(default=0.0, compare=False)
+    # Of the requests in it that have one: the origin, and when it began to wait.
+    origins: tuple[tuple[object, float], ...] = ()
 
 
 class Observer(Protocol):

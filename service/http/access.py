@@ -1,17 +1,19 @@
-"""Give every request an id, measure it, count it and log it: the outermost layer."""
+"""Give every request an id, measure it, count it, log it and trace it: the outermost layer."""
 
 import re
 import time
 import uuid
+from collections.abc import Iterable
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.repository import Entry
-from service.engine.jobs import Timing
+from service.engine.core import ObserverFactory
+from service.engine.jobs import ORIGIN, Timing
 from service.http.metrics import Metrics
 from service.memory import Tidy
 
@@ -39,14 +41,43 @@ class Visit(NamedTuple):
     sent: int = 0  # and of the answer's
     reason: str | None = None  # the type of the problem that was the answer
     caller: str | None = None  # the name of the key that was shown
+    origin: object = None  # what ``begin`` returned
+
+
+class Tracing(Protocol):
+    """Makes spans of requests and of their batches."""
+
+    def begin(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> object:
+        """Return the span of a request that begins; None if it is not sampled."""
+
+    def end(self, visit: Visit) -> None:
+        """End the span of a request that is over."""
+
+    def beside(self, observers: ObserverFactory) -> ObserverFactory:
+        """Return observers of batches that trace, and tell those given."""
+
+    async def close(self) -> None:
+        """Send what is left, if it can be sent in time."""
 
 
 class Records:
-    """Where every request is counted, measured and logged, whichever way it took."""
+    """Where every request is counted, measured, logged and traced, whichever way it took."""
 
-    def __init__(self, metrics: Metrics, *, log_requests: bool) -> None:
+    def __init__(
+        self, metrics: Metrics, *, log_requests: bool, tracing: Tracing | None = None
+    ) -> None:
+        self._tracing = tracing
         self._requests = metrics.requests
         self._log_requests = log_requests
+
+    def begin(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> object:
+        """Return the origin of a request that begins; None if nobody traces it."""
+        return None if self._tracing is None else self._tracing.begin(method, headers)
+
+    def end(self, visit: Visit) -> None:
+        """End what ``begin`` began, without a record; ``add`` does so, too."""
+        if visit.origin is not None and self._tracing is not None:
+            self._tracing.end(visit)
 
     def add(self, visit: Visit) -> None:
         """Record one request."""
@@ -58,6 +89,7 @@ class Records:
             self._requests.observe(visit.timing, visit.seconds)
         if self._log_requests:
             _write(visit, method)
+        self.end(visit)
 
 
 def _write(visit: Visit, method: str) -> None:
@@ -107,6 +139,8 @@ class Access:
             return
         started = time.perf_counter()
         scope["request_id"] = request_id = identify(Headers(scope=scope).get("x-request-id"))
+        origin = self._records.begin(scope["method"], scope["headers"])
+        carried = ORIGIN.set(origin)
         status = 499  # unless an answer starts
         received = sent = 0  # bytes
 
@@ -132,6 +166,7 @@ class Access:
             status, scope["problem"] = 500, DEFECT
             raise
         finally:
+            ORIGIN.reset(carried)
             route = getattr(scope.get("route"), "path", "none")
             self._records.add(
                 Visit(
@@ -147,6 +182,7 @@ class Access:
                     sent,
                     scope.get("problem"),
                     scope.get("caller"),
+                    origin,
                 )
             )
             self._tidy.after(received)

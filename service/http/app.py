@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from service.engine.core import Engine
 from service.http import errors
-from service.http.access import Access, Records
+from service.http.access import Access, Records, Tracing
 from service.http.express import Express, HotRoute
 from service.http.limits import Limits
 from service.http.metrics import Metrics
@@ -28,7 +28,7 @@ from service.http.routes import (
     timeseries,
 )
 from service.http.routes import sessions as session_routes
-from service.http.stopping import STOPPING, Stopping
+from service.http.tracing import configured
 from service.logs import configure
 from service.memory import Tidy
 from service.sessions.sessions import Sessions
@@ -57,7 +57,11 @@ DESCRIPTION = (
 
 
 def create_app(
-    engine: Engine, settings: Settings, metrics: Metrics, store: Store | None = None
+    engine: Engine,
+    settings: Settings,
+    metrics: Metrics,
+    store: Store | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """Return the application; its lifespan starts and stops the engine, and closes the store."""
     limits = Limits(
@@ -69,11 +73,14 @@ def create_app(
     sessions = None
     if store is not None:
         sessions = Sessions(engine, store, options=settings.session_options(), observer=metrics)
-    records, tidy = Records(metrics, log_requests=settings.access_log), Tidy()
+    records = Records(metrics, log_requests=settings.access_log, tracing=tracing)
+    tidy = Tidy()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         async with AsyncExitStack() as stack:
+            if tracing is not None:
+                stack.push_async_callback(tracing.close)
             await stack.enter_async_context(engine)
             if sessions is not None:
                 await stack.enter_async_context(Sweeper(sessions))
@@ -117,5 +124,7 @@ def app() -> FastAPI:
     settings = Settings()
     configure(settings.log_level, settings.log_format, access=settings.access_log)
     metrics = Metrics()
-    engine = Engine(settings.repository(), settings.engine_options(), metrics.observer)
-    return create_app(engine, settings, metrics, settings.open_store())
+    tracing = configured()
+    observers = metrics.observer if tracing is None else tracing.beside(metrics.observer)
+    engine = Engine(settings.repository(), settings.engine_options(), observers)
+    return create_app(engine, settings, metrics, settings.open_store(), tracing)

@@ -51,6 +51,7 @@ class Exchange:
         "_head",
         "_milliseconds",
         "_model",
+        "_origin",
         "_query",
         "_reason",
         "_request_id",
@@ -87,6 +88,7 @@ class Exchange:
         self._ticket: Ticket | None = None
         self._reason: str | None = None
         self._sent = 0
+        self._origin = express.records.begin("POST", head.headers)
         self._started = time.perf_counter()
         self._milliseconds: float = head.milliseconds
         self._timer = express.loop.call_later(head.milliseconds / 1000, self._expire)
@@ -116,6 +118,7 @@ class Exchange:
             if self._query.timeout is not None:
                 self._shorten(self._query.timeout)
             self._ticket = express.engine.submit(model, self._query.rows, self._told)
+            self._ticket.origin = self._origin
         except Exception as exc:  # noqa: BLE001  whatever it is, the client must not wait for ever
             self._refuse(exc)
 
@@ -201,6 +204,7 @@ class Exchange:
                 received,
                 self._sent,
                 self._reason,
+                origin=self._origin,
             )
         )
         del self._model  # an idle connection must not keep a version in memory

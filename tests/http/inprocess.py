@@ -9,6 +9,7 @@ import httpx
 from asgi_lifespan import LifespanManager
 
 from service.engine.core import Engine
+from service.http.access import Tracing
 from service.http.app import create_app
 from service.http.metrics import Metrics
 from service.sessions.store import Store
@@ -38,11 +39,14 @@ class Service:
 
 
 @asynccontextmanager
-async def running(settings: Settings = SMALL, store: Store | None = None) -> AsyncIterator[Service]:
+async def running(
+    settings: Settings = SMALL, store: Store | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Service]:
     """Yield a service; without a store it has no sessions."""
     metrics = Metrics()
-    engine = Engine(settings.repository(), settings.engine_options(), metrics.observer)
-    async with LifespanManager(create_app(engine, settings, metrics, store)) as manager:
+    observers = metrics.observer if tracing is None else tracing.beside(metrics.observer)
+    engine = Engine(settings.repository(), settings.engine_options(), observers)
+    async with LifespanManager(create_app(engine, settings, metrics, store, tracing)) as manager:
         transport = httpx.ASGITransport(manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield Service(engine, client, manager.app)

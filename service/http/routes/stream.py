@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -10,6 +11,7 @@ from starlette.types import Message
 
 from service.engine.core import Engine
 from service.engine.errors import EngineError
+from service.engine.jobs import ORIGIN
 from service.http.access import Records, Visit, identify
 from service.http.errors import DeadlineExceeded, InvalidRequest, RequestError, answer, document
 from service.http.limits import Limits
@@ -46,7 +48,10 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
         began = time.perf_counter()
         try:
             async for messages in _together(socket):
-                for said in await _answers(sessions, messages, (tenant, name, request_id), limits):
+                who = tenant, name, request_id
+                with _traced(records, socket, request_id):
+                    answers = await _answers(sessions, messages, who, limits)
+                for said in answers:
                     await socket.send_text(said.decode())
         except WebSocketDisconnect:  # while it was answered: what was taken is stored
             pass
@@ -55,6 +60,19 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
             records.add(Visit(request_id, "GET", socket.url.path, ROUTE, SWITCHED, seconds))
 
     return routes
+
+
+@contextmanager
+def _traced(records: Records, socket: WebSocket, request_id: str) -> Iterator[None]:
+    """Trace messages that are answered together, as if they were a request."""
+    began, origin = time.perf_counter(), records.begin("GET", socket.scope["headers"])
+    carried = ORIGIN.set(origin)
+    try:
+        yield
+    finally:
+        ORIGIN.reset(carried)
+        path, seconds = socket.url.path, time.perf_counter() - began
+        records.end(Visit(request_id, "GET", path, ROUTE, SWITCHED, seconds, origin=origin))
 
 
 async def _answers(
