@@ -12,8 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.repository import Entry
-from service.engine.core import ObserverFactory
 from service.engine.jobs import ORIGIN, Timing
+from service.engine.loading import ObserverFactory
 from service.http.metrics import Metrics
 from service.memory import Tidy
 

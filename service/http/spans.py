@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from service.engine.core import ObserverFactory
+from service.engine.loading import ObserverFactory
 from service.engine.observer import BatchReport, Observer
 from service.http.access import Visit
 
