@@ -28,6 +28,7 @@ from service.http.routes import (
     timeseries,
 )
 from service.http.routes import sessions as session_routes
+from service.http.stopping import STOPPING, Stopping
 from service.http.tracing import configured
 from service.logs import configure
 from service.memory import Tidy
