@@ -245,6 +245,7 @@ def test_a_collector_that_never_answers_holds_up_neither_answers_nor_the_end(tmp
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
             "OTEL_BSP_SCHEDULE_DELAY": "50",
             "SEQSERVE_STORE": "none",
+            "SEQSERVE_DRAIN_S": "0",
         }
         port = free_port()
         command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
