@@ -85,6 +85,8 @@ class Records:
         if visit.reason is not None:
             self._requests.refuse(visit.reason)
         self._requests.count(visit.route, method, visit.status, visit.received, visit.sent)
+        if visit.entry is not None:
+            self._requests.versions.count(visit.entry, visit.timing, visit.seconds)
         if visit.timing is not None:
             self._requests.observe(visit.timing, visit.seconds)
         if self._log_requests:

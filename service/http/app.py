@@ -22,6 +22,7 @@ from service.http.routes import (
     native,
     oip,
     oip_repository,
+    oip_statistics,
     operations,
     steps,
     stream,
@@ -103,6 +104,7 @@ def create_app(
     )
     app.include_router(native.router(engine, limits, sessions.live if sessions else None))
     app.include_router(backtest.router(engine, limits))
+    app.include_router(oip_statistics.router(engine, metrics))
     app.include_router(oip.router(engine, limits))
     app.include_router(oip_repository.router(engine, limits))
     app.include_router(timeseries.router(engine, limits))

@@ -9,6 +9,7 @@ from prometheus_client import (
     CollectorRegistry,
     Gauge,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
 )
@@ -80,6 +81,15 @@ class Metrics:
     def flush(self) -> None:
         """Hand on what was counted since the last time; on the event loop."""
         self.requests.flush()
+
+    def collect(self) -> list[Metric]:
+        """Return what ``render`` writes, but for the processes; in any thread."""
+        if self._folder is None:
+            return list(self._registry.collect())
+        Processes(self._folder).living()  # first, for the dead must not be added up with the living
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # it has no annotations
+        return list(shared.collect())
 
     def render(self) -> bytes:
         """

@@ -38,6 +38,7 @@ async def test_the_server_says_who_it_is_that_it_lives_and_that_it_is_ready(serv
         "model_configuration",
         "model_repository",
         "model_repository(unload_dependents)",
+        "statistics",
     ]
     assert (await service.client.get("/v2/health/live")).json() == {"live": True}
     assert (await service.client.get("/v2/health/ready")).json() == {"ready": True}

@@ -140,6 +140,18 @@ def test_models_are_loaded_and_unloaded(tmp_path):
             client.load_model(GRU, config="{}")
 
 
+def test_statistics_count_what_was_answered(client):
+    def count(*asked):
+        (found,) = client.get_inference_statistics(*asked)["model_stats"]
+        return found["inference_count"]
+
+    before = count(GRU)
+    client.infer(GRU, [sequences(WINDOWS)])
+    assert count(GRU) == count(GRU, "1") == before + 3
+    listed = [each["name"] for each in client.get_inference_statistics()["model_stats"]]
+    assert sorted(listed) == sorted(path.name for path in ZOO.iterdir())
+
+
 def test_errors_are_exceptions_with_our_words(client):
     good = sequences(WINDOWS)
     wrong = triton.InferInput("sequences", WINDOWS.shape, "FP64")

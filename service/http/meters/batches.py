@@ -7,20 +7,22 @@ from service.http.meters.tally import SECONDS
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MODEL = ("model", "version")
+SIZE = "seqserve_batch_size"
+FAILURES = "seqserve_batch_failures"
+FAILED_SEQUENCES = "seqserve_failed_sequences"
 
 
 class BatchMeter:
     """The batches of all models."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.size = Histogram(
-            "seqserve_batch_size", "Sequences in a batch", MODEL, buckets=SIZES, registry=registry
-        )
+        self.size = Histogram(SIZE, "Sequences in a batch", MODEL, buckets=SIZES, registry=registry)
         self.seconds = Histogram(
             "seqserve_batch_seconds", "Time of a batch", MODEL, buckets=SECONDS, registry=registry
         )
-        self.failures = Counter(
-            "seqserve_batch_failures", "Batches the model failed on", MODEL, registry=registry
+        self.failures = Counter(FAILURES, "Batches the model failed on", MODEL, registry=registry)
+        self.failed_sequences = Counter(
+            FAILED_SEQUENCES, "Sequences in batches the model failed on", MODEL, registry=registry
         )
         self.steps = Counter("seqserve_steps", "Time steps asked for", MODEL, registry=registry)
         self.padded_steps = Counter(
@@ -49,6 +51,7 @@ class ModelBatches:
         self._size = meter.size.labels(model, version)
         self._seconds = meter.seconds.labels(model, version)
         self._failures = meter.failures.labels(model, version)
+        self._failed_sequences = meter.failed_sequences.labels(model, version)
         self._steps = meter.steps.labels(model, version)
         self._padded_steps = meter.padded_steps.labels(model, version)
         self._waiting = meter.waiting.labels(model, version)
@@ -60,6 +63,7 @@ class ModelBatches:
         self._padded_steps.inc(report.padded_steps)
         if report.failed:
             self._failures.inc()
+            self._failed_sequences.inc(report.size)
 
     def on_waiting(self, waiting: int) -> None:
         self._waiting.set(waiting)

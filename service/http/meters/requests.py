@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from service.engine.jobs import Timing
 from service.http.meters.tally import SECONDS, Tally
+from service.http.meters.versions import VersionMeter
 
 HELD = 0.25  # seconds that a request's figures may wait to be handed on
 PARTS = ("queue", "compute", "rest")
@@ -40,6 +41,7 @@ class RequestMeter:
             ["direction"],
             registry=registry,
         )
+        self.versions = VersionMeter(registry)
         self._received, self._sent = (self.bytes.labels(way) for way in ("in", "out"))
         self._counts: dict[tuple[str, str, int], int] = {}
         self._reasons: dict[str, int] = {}
@@ -81,5 +83,6 @@ class RequestMeter:
         self._received.inc(self._in)
         self._sent.inc(self._out)
         self._in = self._out = 0
+        self.versions.flush()
         for part in self._parts:
             part.flush()

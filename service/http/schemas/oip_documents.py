@@ -15,6 +15,7 @@ EXTENSIONS = [
     "model_configuration",
     "model_repository",
     "model_repository(unload_dependents)",
+    "statistics",
 ]
 ANY = -1  # a dimension the caller chooses
 
