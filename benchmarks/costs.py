@@ -29,6 +29,7 @@ from service.engine.core import Engine, EngineOptions, LoadedModel
 from service.engine.jobs import Answer, Row, Ticket, Timing
 from service.http.access import Records, Visit
 from service.http.app import HOT_ROUTES
+from service.http.connections import Bounds, Connections
 from service.http.express import Express, HotRoute
 from service.http.limits import Limits
 from service.http.metrics import Metrics
@@ -56,6 +57,12 @@ class Sink(asyncio.Transport):
 
     def close(self) -> None:
         """Stay open."""
+
+    def abort(self) -> None:
+        """Stay open."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def pause_reading(self) -> None:
         """Read on."""
@@ -202,9 +209,12 @@ async def _http(
     route = HotRoute(path, WireFormat(("application/json",), lambda *_: written))
     nothing = NoRecords(Metrics(), log_requests=False)
     express = Express(Answered(model, answers[0]), LIMITS, nothing, Tidy(), [route])
-    config = Config(app=_no_app, log_config=None, ws="none", interface="asgi3")
+    config = Config(_no_app, log_config=None, ws="none", interface="asgi3")
     config.load()
-    protocols = [Protocol(config, ServerState(), {EXPRESS: express}) for _ in range(TOGETHER)]
+    register = Connections(Bounds())
+    protocols = [
+        Protocol(config, ServerState(), {EXPRESS: express}, register) for _ in range(TOGETHER)
+    ]
     for protocol in protocols:
         protocol.connection_made(Sink())
     head = (

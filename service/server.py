@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import uvicorn
 
+from service.http.connections import Connections
 from service.http.port import Place
 from service.http.protocol import Protocol
 from service.http.stopping import STOPPING, Stopping
@@ -33,7 +34,6 @@ class Server(uvicorn.Server):
                 "service.http.app:app",
                 factory=True,
                 lifespan="on",
-                http=Protocol,
                 ws="service.http.websocket:Protocol",
                 ws_max_size=settings.max_body_bytes,
                 # A step is small, and each connection would keep tables.
@@ -43,8 +43,10 @@ class Server(uvicorn.Server):
                 log_level=settings.log_level,
                 access_log=False,
                 server_header=False,
+                backlog=settings.backlog,
             )
         )
+        self._register = Connections(settings.bounds())
         self._patience = float(settings.shutdown_timeout_s)
         self._ticking: asyncio.Task[None] | None = None
 
@@ -90,7 +92,7 @@ class Server(uvicorn.Server):
         await self._end_application()
 
     def _connection(self) -> Protocol:
-        return Protocol(self.config, self.server_state, self.lifespan.state)
+        return Protocol(self.config, self.server_state, self.lifespan.state, self._register)
 
     async def _tick(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from models.repository import Repository
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
 from service.engine.vetting.verdict import VettingLimits
+from service.http.connections import Bounds
 from service.sessions.location import open_store
 from service.sessions.sessions import SessionOptions
 from service.sessions.store import Limits, Store
@@ -90,6 +91,34 @@ class Settings(BaseSettings):
     request_timeout_ms: Annotated[int, Field(ge=1)] = Field(
         30_000, description="deadline of a request that sets none, or a longer one"
     )
+    max_uri_bytes: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        8_192, description="bytes of a URI; a longer one gets a 414"
+    )
+    max_header_bytes: Annotated[int, Field(ge=1)] = Field(
+        32_768, description="bytes of a request's headers; more get a 431"
+    )
+    max_headers: Annotated[int, Field(ge=1)] = Field(
+        100, description="headers of a request; more get a 431"
+    )
+    max_chunks: Annotated[int, Field(ge=1)] = Field(
+        65_536, description="chunks of a chunked body; more get a 400"
+    )
+    head_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="time for a request's headers to come, then 408"
+    )
+    body_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        30.0, description="time for a body to come, then 408; and to read on in an answer"
+    )
+    keep_alive_s: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="time that a connection stays open between two requests"
+    )
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        10_000,
+        description="connections a worker holds; then idle ones close, or new ones get a 503",
+    )
+    backlog: Annotated[int, Field(ge=1)] = Field(
+        2_048, description="connections that may wait to be accepted"
+    )
     store: str = Field(
         f"sqlite:///{DATA / 'sessions.db'}",
         description="where sessions are kept: sqlite:///file, redis://host; none: no sessions",
@@ -135,6 +164,19 @@ class Settings(BaseSettings):
         "json", description="one JSON object a line, or text"
     )
     access_log: bool = Field(default=True, description="one log line a request")
+
+    def bounds(self) -> Bounds:
+        """Return what a connection may do, as its own value."""
+        return Bounds(
+            self.max_uri_bytes,
+            self.max_header_bytes,
+            self.max_headers,
+            self.max_chunks,
+            self.head_timeout_s,
+            self.body_timeout_s,
+            self.keep_alive_s,
+            self.max_connections,
+        )
 
     def session_options(self) -> SessionOptions:
         """Return what the sessions must know, as their own value."""

@@ -23,6 +23,8 @@ _PROCESS = uuid.uuid4().hex[:20]
 _NUMBERS = count()
 DEFECT = "defect"  # the reason of an answer that no row of the table foresaw
 _LONGEST = 256  # characters of a path that are logged
+REFUSAL = "refusal"  # in the scope: the error that ended the connection while the body came
+WHOLE = "whole"  # in the scope: whether the body has come
 log = structlog.get_logger("seqserve.access")
 
 
@@ -149,7 +151,10 @@ class Access:
         async def count() -> Message:
             nonlocal received
             message = await receive()
+            if REFUSAL in scope:
+                raise scope[REFUSAL]
             received += len(message.get("body", b""))
+            scope[WHOLE] = not message.get("more_body", False)
             return message
 
         async def send_with_id(message: Message) -> None:

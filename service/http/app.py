@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from service.engine.core import Engine
 from service.http import errors
 from service.http.access import Access, Records, Tracing
+from service.http.bounded import RECORDS
 from service.http.express import Express, HotRoute
 from service.http.limits import Limits
 from service.http.metrics import Metrics
@@ -91,7 +92,7 @@ def create_app(
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
             short = {EXPRESS: express} if settings.express else {}
-            yield {STOPPING: Stopping(engine), **short}
+            yield {STOPPING: Stopping(engine), RECORDS: records, **short}
             gc.unfreeze()
         metrics.flush()
 

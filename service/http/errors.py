@@ -46,6 +46,32 @@ class RequestError(Exception):
     """A request that HTTP refuses before the engine sees it."""
 
 
+class MalformedHttp(RequestError):
+    """What came on a connection is no request; nothing more is read there."""
+
+
+class UriTooLong(RequestError):
+    """The URI is over the limit."""
+
+
+class HeadersTooLarge(RequestError):
+    """The headers are too many, or too long."""
+
+
+class RequestTimeout(RequestError):
+    """A part of the request did not come in time."""
+
+    def __init__(self, part: str, seconds: float) -> None:
+        super().__init__(f"The {part} of the request did not come within {seconds:g} s.")
+
+
+class TooManyConnections(RequestError):
+    """The process holds all the connections it may, and none of them can give way."""
+
+    def __init__(self) -> None:
+        super().__init__("There are too many connections.")
+
+
 class MalformedRequest(RequestError):
     """Not parseable as what it claims to be."""
 
@@ -110,9 +136,15 @@ class Problem:
 
 _RETRY = {"retry-after": "1"}
 _LATER = {"retry-after": "30"}  # idle sessions are let go of about as often
+_CLOSE = {"connection": "close"}
 TABLE: Mapping[type[Exception], Problem] = {
+    MalformedHttp: Problem(400, "malformed-http", "The request is not HTTP", _CLOSE),
+    RequestTimeout: Problem(408, "request-timeout", "The request did not come", _CLOSE),
+    UriTooLong: Problem(414, "uri-too-long", "The URI is too long", _CLOSE),
+    HeadersTooLarge: Problem(431, "headers-too-large", "The headers are too large", _CLOSE),
+    TooManyConnections: Problem(503, "too-many-connections", "No connection is free", _RETRY),
     MalformedRequest: Problem(400, "malformed-request", "The request cannot be read"),
-    BodyTooLarge: Problem(413, "body-too-large", "The body is too large", {"connection": "close"}),
+    BodyTooLarge: Problem(413, "body-too-large", "The body is too large", _CLOSE),
     UnsupportedMediaType: Problem(415, "unsupported-media-type", "Unsupported media type"),
     InvalidRequest: Problem(422, "invalid-request", "The request does not fit"),
     InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),

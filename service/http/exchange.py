@@ -6,23 +6,21 @@ import time
 from collections.abc import Mapping
 from typing import Protocol, Self
 
-from fastapi import Response
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.engine.core import LoadedModel, insist_on_finite
 from service.engine.errors import EngineError
 from service.engine.jobs import Ticket, Timing
 from service.http.access import DEFECT, Visit, identify
-from service.http.errors import DeadlineExceeded, RequestError, answer, reason
+from service.http.answers import problem, written
+from service.http.errors import DeadlineExceeded, RequestError, reason
 from service.http.express import Express, Head
 from service.http.prediction import Query
 
 log = logging.getLogger(__name__)
 
 _NO_BODY = bytearray()
-_OURS = frozenset({"content-length", "content-type", "connection"})
 
 
 class Connection(Protocol):
@@ -34,6 +32,9 @@ class Connection(Protocol):
 
     def on_response_complete(self) -> None:
         """Let the next request in."""
+
+    def hang_up(self) -> None:
+        """Close, once the client has heard the answer."""
 
 
 class Exchange:
@@ -120,7 +121,7 @@ class Exchange:
             self._ticket = express.engine.submit(model, self._query.rows, self._told)
             self._ticket.origin = self._origin
         except Exception as exc:  # noqa: BLE001  whatever it is, the client must not wait for ever
-            self._refuse(exc)
+            self.refuse(exc)
 
     def _shorten(self, seconds: float) -> None:
         if seconds * 1000 >= self._milliseconds:
@@ -140,42 +141,38 @@ class Exchange:
             insist_on_finite(answers)
             reply = self._query.write(answers, self._model.entry.version)
         except Exception as exc:  # noqa: BLE001  as above
-            self._refuse(exc)
+            self.refuse(exc)
         else:
             self._respond(200, reply.body, reply.media_type, reply.headers)
 
     def _expire(self) -> None:
         if not self.response_complete:
             self.keep_alive = self.keep_alive and not self.more_body
-            self._refuse(DeadlineExceeded(self._milliseconds))
+            whole = not self.more_body
+            self.refuse(self._express.limits.late(self._milliseconds, whole=whole))
 
-    def _refuse(self, error: Exception) -> None:
+    def refuse(self, error: Exception) -> None:
+        """Answer with an error."""
         if not isinstance(error, (RequestError, EngineError)):  # a defect of ours
             log.error("Exception on the short way", exc_info=error)
             self._reason = DEFECT
             self._respond(500, b"Internal Server Error", "text/plain; charset=utf-8", {})
             return
         self._reason = reason(error)
-        response: Response = answer(error, self._request_id)
-        headers = {key: value for key, value in response.headers.items() if key not in _OURS}
-        self._respond(response.status_code, bytes(response.body), response.media_type, headers)
+        self._respond(*problem(error, self._request_id))
 
     def _respond(
         self, status: int, body: bytes, media_type: str | None, headers: Mapping[str, str]
     ) -> None:
         connection = self._connection
-        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
-        close = "" if self.keep_alive else "connection: close\r\n"
-        ours = (
-            f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n"
-            f"x-request-id: {self._request_id}\r\n{more}{close}\r\n"
-        )
         every = self._express.written(connection.server_state.default_headers)
-        self._sent = len(body)
-        connection.transport.write(b"".join((STATUS_LINE[status], every, ours.encode(), body)))
+        self._sent, close = len(body), not self.keep_alive
+        connection.transport.write(
+            written(status, every, self._request_id, body, media_type, headers, close=close)
+        )
         self._end(status)
         if not self.keep_alive:
-            connection.transport.close()
+            connection.hang_up()
         connection.on_response_complete()
 
     def _end(self, status: int) -> None:

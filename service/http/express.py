@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 from service.engine.core import Engine
 from service.http.access import Records
+from service.http.answers import Headers, lines
 from service.http.errors import RequestError
 from service.http.limits import TIMEOUT, Limits
 from service.http.prediction import WireFormat
 from service.memory import Tidy
-
-Headers = Sequence[tuple[bytes, bytes]]
 
 _NAME = r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})"
 _VERSION = r"(?:/versions/(?P<version>[1-9][0-9]{0,8}))?"
@@ -118,8 +117,7 @@ class Express:
     def written(self, headers: Headers) -> bytes:
         """Return the headers of every answer as bytes; uvicorn makes new ones each second."""
         if headers is not self._written[0]:
-            lines = (name + b": " + value + b"\r\n" for name, value in headers)
-            self._written = headers, b"".join(lines)
+            self._written = headers, lines(headers)
         return self._written[1]
 
     def _recognise(self, url: bytes) -> tuple[HotRoute, str, int | None] | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.http.errors import MalformedRequest
+from service.http.errors import DeadlineExceeded, MalformedRequest, RequestTimeout
 
 TIMEOUT = "x-request-timeout-ms"
 
@@ -23,3 +23,9 @@ class Limits:
         if not (asked.isascii() and asked.isdecimal() and len(asked) <= 9 and int(asked) > 0):  # noqa: PLR2004
             raise MalformedRequest("X-Request-Timeout-Ms must be a whole number of at least 1.")
         return min(int(asked), self.request_timeout_ms)
+
+    def late(self, milliseconds: float, *, whole: bool) -> DeadlineExceeded | RequestTimeout:
+        """Return what to say when so much time has passed; ``whole``: the body has come."""
+        if whole or milliseconds < self.request_timeout_ms:
+            return DeadlineExceeded(milliseconds)
+        return RequestTimeout("body", milliseconds / 1000)

@@ -1,10 +1,12 @@
-"""uvicorn's HTTP protocol with a short way for predictions; all else is uvicorn's own."""
+"""The protocol of the service: connections with bounds, and a short way for predictions."""
 
 from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.engine.errors import EngineStopped
+from service.http.bounded import BODY, Bounded
+from service.http.errors import RequestError
 from service.http.exchange import Exchange
 from service.http.express import Express, Head
 from service.http.refusal import refusal
@@ -13,7 +15,7 @@ from service.http.stopping import STOPPING, Stopping
 EXPRESS = "express"  # where the lifespan's state holds the short way
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Bounded):
     """
     A connection that puts an Exchange in the place of a cycle where the request is plain.
 
@@ -23,15 +25,26 @@ class Protocol(HttpToolsProtocol):
     _head: Head | None = None  # the last plain one of this connection
 
     def on_headers_complete(self) -> None:
-        """Choose the way of a request."""
+        """Choose the way of a request; raise RequestError if it is refused."""
+        head = self._head
+        if head is None or not head.says(self.url, self.headers):
+            self.inspect()
         exchange = self._plain()
         if exchange is None:
-            super().on_headers_complete()
+            self.begin_cycle()
         else:  # what the protocol asks of a cycle an exchange answers
             self.cycle = cast(RequestResponseCycle, exchange)
+        self._stage = BODY
         stopping: Stopping | None = self.app_state.get(STOPPING)
         if stopping is not None and stopping.begun and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def refuse_cycle(self, error: RequestError) -> None:
+        """Answer with an error in the place of the rest of the body."""
+        if isinstance(self.cycle, Exchange):
+            self.cycle.refuse(error)
+        else:
+            super().refuse_cycle(error)
 
     def refuse(self) -> None:
         """Answer what runs that the service stops, unless its answer has begun, and close."""
@@ -48,6 +61,7 @@ class Protocol(HttpToolsProtocol):
         parser, head = self.parser, self._head
         if (
             express is None
+            or self._surplus
             or self.root_path
             or parser.get_method() != b"POST"
             or parser.get_http_version() != "1.1"
@@ -63,4 +77,5 @@ class Protocol(HttpToolsProtocol):
         model = express.engine.serving(head.name, head.version)
         if model is None:
             return None
+        self._upgrading, self._chunks = False, None
         return Exchange(express, self, head, model, keep_alive=parser.should_keep_alive())

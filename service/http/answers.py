@@ -1,0 +1,68 @@
+"""Answers as the bytes that leave, where no framework writes them."""
+
+from asyncio import Transport
+from collections.abc import Callable, Mapping, Sequence
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from service.http.access import Visit, identify
+from service.http.errors import RequestError, answer, reason
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_WRITTEN_HERE = frozenset({"content-length", "content-type", "connection"})
+
+
+def written(  # noqa: PLR0913, PLR0917  what an answer has
+    status: int,
+    every: bytes,
+    request_id: str,
+    body: bytes,
+    media_type: str | None,
+    headers: Mapping[str, str],
+    *,
+    close: bool,
+) -> bytes:
+    """Return an answer; ``every`` are the headers that all have, as lines."""
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
+    last = "connection: close\r\n" if close else ""
+    ours = (
+        f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n"
+        f"x-request-id: {request_id}\r\n{more}{last}\r\n"
+    )
+    return b"".join((STATUS_LINE[status], every, ours.encode(), body))
+
+
+def problem(error: Exception, request_id: str) -> tuple[int, bytes, str | None, dict[str, str]]:
+    """Return status, body, media type and the other headers of an error that is in the table."""
+    told = answer(error, request_id)
+    headers = {name: value for name, value in told.headers.items() if name not in _WRITTEN_HERE}
+    return told.status_code, bytes(told.body), told.media_type, headers
+
+
+def farewell(
+    error: RequestError, method: str, url: bytes, headers: Headers, every: bytes
+) -> tuple[bytes, Visit]:
+    """Return the last answer of a connection, to what may be no request, and its record."""
+    given = dict(headers).get(b"x-request-id")
+    request_id = identify(None if given is None else given.decode("latin-1"))
+    status, body, media_type, more = problem(error, request_id)
+    path = url.partition(b"?")[0].decode("latin-1")
+    visit = Visit(
+        request_id, method, path, "none", status, 0.0, sent=len(body), reason=reason(error)
+    )
+    return written(status, every, request_id, body, media_type, more, close=True), visit
+
+
+def lines(headers: Headers) -> bytes:
+    """Return headers as they are written."""
+    return b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+
+
+class Outgoing:
+    """What a cycle of uvicorn's needs of a transport; to close it is to hang up."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: Transport, hang_up: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, hang_up

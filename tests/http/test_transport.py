@@ -1,0 +1,223 @@
+"""Bad transport over real sockets, on both ways; after each row the service is as before."""
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from examples.serving import Served, serving
+from tests.http.inprocess import weeks
+from tests.http.transport_rows import ROWS, Row, chunked, request
+from tests.http.wire import (
+    comes_true,
+    connect,
+    descriptors,
+    get,
+    one_answer,
+    read,
+    send,
+    until_closed,
+    waiting,
+)
+
+BODY = json.dumps({"sequences": [weeks(30)]}).encode()
+LENGTH = b"Content-Length: %d\r\n" % len(BODY)
+GOOD = request(LENGTH, body=BODY)
+CLOSE = b"Connection: close\r\n"
+HEAD_S, BODY_S, IDLE_S = 0.4, 0.8, 0.6
+ENVIRONMENT = {
+    "SEQSERVE_HEAD_TIMEOUT_S": str(HEAD_S),
+    "SEQSERVE_BODY_TIMEOUT_S": str(BODY_S),
+    "SEQSERVE_KEEP_ALIVE_S": str(IDLE_S),
+    "SEQSERVE_MAX_BODY_BYTES": "500000",
+}
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory) -> Iterator[dict[str, Served]]:
+    """One service that has the short way, and one that sends everything the long way."""
+    folder = tmp_path_factory.mktemp("transport")
+    with ExitStack() as stack:
+        yield {
+            way: stack.enter_context(
+                serving(
+                    folder / f"{way}.log",
+                    "--provider",
+                    "cpu",
+                    environment=ENVIRONMENT | {"SEQSERVE_EXPRESS": flag},
+                )
+            )
+            for way, flag in (("short", "true"), ("long", "false"))
+        }
+    for way in ("short", "long"):
+        text = (folder / f"{way}.log").read_text()
+        assert "Traceback" not in text
+        assert "Exception" not in text
+
+
+@pytest.fixture(params=["short", "long"])
+def service(services, request) -> Iterator[Served]:
+    """Yield a service of one way; after the test it holds and answers what it did before."""
+    service = services[request.param]
+    exact = good_answer(service)
+    assert comes_true(lambda: waiting(service) == 0)
+    held = descriptors(service)
+    yield service
+    assert good_answer(service) == exact
+    assert get(service, "/health/live").status == 200
+    assert comes_true(lambda: waiting(service) == 0)
+    assert comes_true(lambda: descriptors(service) <= held)
+
+
+def good_answer(service: Served) -> bytes:
+    said = send(service, request(LENGTH, CLOSE, body=BODY))
+    assert said.status == 200
+    return said.body
+
+
+def is_problem(said, status: int, kind: str) -> None:
+    assert said.status == status
+    assert said.headers["content-type"] == "application/problem+json"
+    assert said.headers["connection"] == "close"
+    assert int(said.headers["content-length"]) == len(said.body) < 4096
+    problem = json.loads(said.body)
+    assert problem["type"] == f"urn:seqserve:problem:{kind}"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["error"] == problem["detail"]
+    assert problem["request_id"] == said.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_what_is_no_request_gets_a_problem_and_the_connection_is_closed(service, row: Row):
+    is_problem(send(service, row.raw), row.status, row.type)
+
+
+def test_what_is_no_request_is_answered_after_the_requests_before_it(service):
+    answered, refused = re.split(
+        rb"(?=HTTP/1.1 400)",
+        send_and_read(service, GOOD + GOOD + b"\x00garbage\r\n\r\n"),
+        maxsplit=1,
+    )
+    assert answered.count(b"HTTP/1.1 200 OK") == 2
+    is_problem(read(refused), 400, "malformed-http")
+
+
+def send_and_read(service: Served, raw: bytes) -> bytes:
+    with connect(service) as connection:
+        connection.sendall(raw)
+        return until_closed(connection)
+
+
+def test_a_refusal_is_counted_and_logged_with_the_id_that_came(service):
+    def refused() -> float:
+        text = get(service, "/metrics").body.decode()
+        found = re.findall(r'^seqserve_requests_total\{.*status="431"\} (\S+)', text, re.MULTILINE)
+        return sum(map(float, found))
+
+    before = refused()
+    said = send(service, request(b"X-Request-Id: mine-1\r\n", b"X-A: " + b"a" * 40_000 + b"\r\n"))
+    assert said.headers["x-request-id"] == "mine-1"
+    assert refused() == before + 1
+
+
+@pytest.mark.parametrize("sent", [b"G", b"POST /v1/models HTTP/1.1\r\nHost: x\r\nX-A: "])
+def test_a_head_that_does_not_come_is_refused_in_its_time(service, sent):
+    with connect(service) as raw:
+        raw.sendall(sent)
+        began = time.monotonic()
+        is_problem(read(until_closed(raw)), 408, "request-timeout")
+        assert HEAD_S - 0.05 < time.monotonic() - began < HEAD_S + 1
+
+
+def test_a_head_that_comes_a_byte_at_a_time_has_no_more_time_than_others(service):
+    with connect(service) as raw:
+        began = time.monotonic()
+        raw.settimeout(0.05)
+        found = None
+        for place in range(200):
+            raw.sendall(GOOD[place : place + 1])
+            try:
+                found = raw.recv(65_536)
+                break
+            except TimeoutError:
+                pass
+        assert found is not None
+        is_problem(read(found), 408, "request-timeout")
+        assert time.monotonic() - began < HEAD_S + 1
+
+
+def test_who_says_nothing_is_told_nothing(service):
+    with connect(service) as raw:
+        assert until_closed(raw) == b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request(b"Content-Length: 1000\r\n", body=b"{"),
+        request(b"Content-Length: 1000\r\n", path=b"/v1/nothing", body=b"{"),
+        request(b"Transfer-Encoding: chunked\r\n", body=b"5\r\nhel"),
+        request(b"Transfer-Encoding: chunked\r\n", b"X-Request-Timeout-Ms: 20000\r\n"),
+    ],
+    ids=["declared", "no route", "chunked", "none of it"],
+)
+def test_a_body_that_does_not_come_ends_the_connection_in_its_time(service, sent):
+    with connect(service) as raw:
+        raw.sendall(sent)
+        began = time.monotonic()
+        said = read(until_closed(raw))
+        assert BODY_S - 0.05 < time.monotonic() - began < BODY_S + 3
+    if b"nothing" in sent:  # answered before its body has come
+        assert said.status == 404
+    else:
+        is_problem(said, 408, "request-timeout")
+
+
+def test_a_slow_body_that_comes_in_its_time_is_answered(service):
+    with connect(service) as raw:
+        raw.sendall(request(LENGTH, CLOSE))
+        for begin in range(0, len(BODY), len(BODY) // 5 + 1):
+            time.sleep(BODY_S / 10)
+            raw.sendall(BODY[begin : begin + len(BODY) // 5 + 1])
+        assert read(until_closed(raw)).status == 200
+
+
+def test_an_idle_connection_is_closed_without_a_word(service):
+    with connect(service) as raw:
+        raw.sendall(GOOD)
+        assert one_answer(raw).status == 200
+        began = time.monotonic()
+        assert until_closed(raw) == b""
+        assert IDLE_S - 0.2 < time.monotonic() - began < IDLE_S + 1
+
+
+def test_a_body_shorter_than_declared_and_then_the_end_is_no_work(service):
+    with connect(service) as raw:
+        raw.sendall(request(b"Content-Length: 1000\r\n", body=b'{"sequences": [['))
+        raw.shutdown(socket.SHUT_WR)
+        assert until_closed(raw) == b""
+
+
+def test_chunks_with_extensions_and_trailers_are_a_body(service):
+    half = len(BODY) // 2
+    body = b"%x;a=b\r\n%b\r\n%X\r\n%b\r\n" % (half, BODY[:half], len(BODY) - half, BODY[half:])
+    raw = chunked(body + b"0\r\nContent-Type: text/plain\r\n\r\n")
+    with connect(service) as connection:
+        connection.sendall(raw)
+        assert one_answer(connection).status == 200
+
+
+def test_an_upgrade_that_nobody_knows_is_a_request_like_others(service):
+    offer = (
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
+    )
+    with connect(service) as raw:
+        for _ in range(2):
+            raw.sendall(request(offer, LENGTH, body=BODY))
+            assert one_answer(raw).status == 200

@@ -1,0 +1,86 @@
+"""Raw bytes to a service, what it says until it closes, and what it holds."""
+
+import re
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from examples.serving import Served
+
+
+class Said(NamedTuple):
+    """An answer, as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def connect(service: Served, timeout: float = 20) -> socket.socket:
+    host, port = service.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout)
+
+
+def until_closed(raw: socket.socket) -> bytes:
+    """Return all that comes until the service closes; raise TimeoutError if it does not."""
+    found = b""
+    while data := raw.recv(65_536):
+        found += data
+    return found
+
+
+def read(answer: bytes) -> Said:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return Said(int(first.split()[1]), headers, body)
+
+
+def one_answer(raw: socket.socket) -> Said:
+    """Return the next answer of a connection that stays open; it has a Content-Length."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += raw.recv(65_536)
+    said = read(found)
+    missing = int(said.headers["content-length"]) - len(said.body)
+    while missing > 0:
+        more = raw.recv(missing)
+        assert more, "the service closed the connection"
+        found, missing = found + more, missing - len(more)
+    return read(found)
+
+
+def send(service: Served, raw: bytes) -> Said:
+    """Send bytes on a new connection; return the one answer, after which it is closed."""
+    with connect(service) as connection:
+        with suppress(ConnectionError):  # it is answered before all is sent
+            connection.sendall(raw)
+        return read(until_closed(connection))
+
+
+def get(service: Served, path: str) -> Said:
+    return send(service, f"GET {path} HTTP/1.0\r\n\r\n".encode())
+
+
+def descriptors(service: Served) -> int:
+    """Return how many files the workers have open."""
+    return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in service.workers())
+
+
+def waiting(service: Served) -> float:
+    """Return how many sequences are in the queues."""
+    text = get(service, "/metrics").body.decode()
+    return sum(map(float, re.findall(r"^seqserve_waiting\S+ (\S+)", text, re.MULTILINE)))
+
+
+def comes_true(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    """Return whether a condition becomes true in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
