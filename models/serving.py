@@ -124,6 +124,11 @@ class Serving(Document):
         loaded = tuple(each for each in self.loaded if each != version)
         return self.with_(loaded=loaded, withdrawn=tuple(sorted({*self.withdrawn, version})))
 
+    def with_alias(self, alias: str, version: int | None) -> Self:
+        """Return the state where an alias stands for a version, or for none; raise ServingUnfit."""
+        aliases = {key: value for key, value in self.aliases.items() if key != alias}
+        return self.with_(aliases=aliases if version is None else aliases | {alias: version})
+
     @property
     def tag(self) -> str:
         """Name this very state, for whoever changes what it has read."""

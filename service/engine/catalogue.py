@@ -11,7 +11,8 @@ from service.engine.loading import LoadedModel
 from service.engine.traffic import Split
 
 Key: TypeAlias = tuple[str, int]  # name and version
-Which: TypeAlias = int | str | None  # a version, an alias, or whoever serves
+Which: TypeAlias = int | str | None  # a version, an alias, or None: whose turn it is
+MAIN = ""  # an alias that every model has: the version that answers most of who names none
 State: TypeAlias = Literal["READY", "LOADING", "UNAVAILABLE"]
 
 
@@ -143,8 +144,8 @@ class Catalogue:
         failures = {each: why for (model, each), why in self.failures.items() if model == name}
         if shelf.serving.offline:
             return ModelWithdrawn(name)
-        if isinstance(version, str):
-            due = shelf.serving.aliases.get(version)
+        if version:
+            due = shelf.serving.aliases.get(str(version))
             if due in failures:
                 return ModelUnavailable(name, due, failures[due].reason)
             return ModelNotFound(name, version)
@@ -163,6 +164,7 @@ class Catalogue:
         for alias, loaded in shelf.aliases.items():
             yield (name, alias), loaded
         if shelf.main:
+            yield (name, MAIN), shelf.main
             yield (name, None), shelf.main
 
 

@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from models.repository import Entry, Repository
-from models.serving import Serving
+from models.serving import Serving, ServingUnfit
 from service.engine.admission import check_rows
-from service.engine.catalogue import Catalogue, VersionState, Which
+from service.engine.catalogue import Catalogue, Shelf, VersionState, Which
 from service.engine.errors import (
     EngineStopped,
     ModelNotFound,
@@ -139,7 +139,9 @@ class Engine:
             return await self._lifecycle.demand(name, version)
         raise self._catalogue.absent(name, version)
 
-    async def load(self, name: str, version: int | None = None) -> None:
+    async def load(
+        self, name: str, version: int | None = None, expected: str | None = None
+    ) -> None:
         """
         Let a version answer, or a model as it did before it was unloaded, and keep that so.
 
@@ -149,7 +151,7 @@ class Engine:
         """
         if version is not None:
             await self._lifecycle.try_again(name, version)
-        await self.change(name, lambda serving: serving.with_loaded(version), retry=True)
+        await self.change(name, lambda serving: serving.with_loaded(version), expected, retry=True)
         serving, versions = self.desired(name), self.versions(name)
         if version is None and not serving.traffic:
             newest = max(
@@ -159,7 +161,9 @@ class Engine:
             if newest in self.failures(name):
                 raise ModelUnavailable(name, newest or 0, self.failures(name)[newest or 0])
 
-    async def unload(self, name: str, version: int | None = None) -> None:
+    async def unload(
+        self, name: str, version: int | None = None, expected: str | None = None
+    ) -> None:
         """
         Let a version, or the whole model, answer nobody, and keep that so; see ``load``.
 
@@ -167,7 +171,41 @@ class Engine:
         """
         if version is not None and version not in {each.version for each in self.versions(name)}:
             raise ModelNotFound(name, version)
-        await self.change(name, lambda serving: serving.with_unloaded(version))
+        await self.change(name, lambda serving: serving.with_unloaded(version), expected)
+
+    async def roll_back(
+        self, name: str, version: int | None = None, expected: str | None = None
+    ) -> None:
+        """
+        Send all traffic to a version, or to the one before that which serves, and keep that so.
+
+        Raises ServingUnfit where there is none before, and what ``change`` does.
+        """
+        main, state = self.newest(name), self.desired(name)
+        if version is None:
+            older = [
+                each.version
+                for each in self.versions(name)
+                if main and each.version < main.entry.version and not state.withdraws(each.version)
+            ]
+            if not older:
+                raise ServingUnfit(f"There is no version of {name!r} to go back to.")
+            version = older[-1]
+        traffic = {str(version): 1.0}
+        await self.change(name, lambda serving: serving.with_(traffic=traffic), expected)
+
+    async def replace(self, name: str, serving: Serving, expected: str | None = None) -> None:
+        """Give a model a state, whatever it was, also an unreadable one; raise as ``change``."""
+        await self._lifecycle.replace(name, serving, expected)
+
+    @property
+    def watching(self) -> bool:
+        """Whether what is published and changed is taken up by itself."""
+        return self._watcher.alive
+
+    def shelf(self, name: str) -> Shelf:
+        """Return what a model shall do and does in this process; not to be changed."""
+        return self._catalogue.shelf(name)
 
     def desired(self, name: str) -> Serving:
         """Return the state that a model shall be in, as this process has last read it."""

@@ -105,15 +105,27 @@ class Lifecycle:
         What it asks for anew is loaded before, so that a version which fails changes nothing.
         Raises ModelNotFound, ModelUnavailable, and what ``States.change`` does.
         """
-        if not await asyncio.to_thread(self._repository.versions, name):
-            raise ModelNotFound(name)
         states = self._repository.states
+        await self._check_known(name)
         before = await asyncio.to_thread(states.read, name)
-        after = change(before)
-        for version in sorted(after.uses().keys() - before.uses().keys()):
-            await self.try_again(name, version)
+        await self._prepare(name, before, change(before))
         await asyncio.to_thread(states.change, name, change, expected)
         await self.converge(name, retry=retry)
+
+    async def replace(self, name: str, serving: Serving, expected: str | None) -> None:
+        """Do what ``change`` does, to whatever state there is, also an unreadable one."""
+        await self._check_known(name)
+        await self._prepare(name, self._catalogue.shelf(name).serving, serving)
+        await asyncio.to_thread(self._repository.states.replace, name, serving, expected)
+        await self.converge(name)
+
+    async def _check_known(self, name: str) -> None:
+        if not await asyncio.to_thread(self._repository.versions, name):
+            raise ModelNotFound(name)
+
+    async def _prepare(self, name: str, before: Serving, after: Serving) -> None:
+        for version in sorted(after.uses().keys() - before.uses().keys()):
+            await self.try_again(name, version)
 
     def tidy(self) -> None:
         """Let go of versions that nothing wants and nobody has asked for lately."""

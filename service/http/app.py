@@ -19,6 +19,7 @@ from service.http.openapi import describe
 from service.http.protocol import EXPRESS
 from service.http.pulse import Pulse
 from service.http.routes import (
+    admin,
     backtest,
     native,
     oip,
@@ -106,6 +107,7 @@ def create_app(
     app.include_router(native.router(engine, limits, sessions.live if sessions else None))
     app.include_router(backtest.router(engine, limits))
     app.include_router(oip_statistics.router(engine, metrics))
+    app.include_router(admin.router(engine, limits))
     app.include_router(oip.router(engine, limits))
     app.include_router(oip_repository.router(engine, limits))
     app.include_router(timeseries.router(engine, limits))

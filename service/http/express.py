@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from models.serving import ALIAS_PATTERN
+from service.engine.catalogue import Which
 from service.engine.core import Engine
 from service.http.access import Records
 from service.http.answers import Headers, lines
 from service.http.errors import RequestError
 from service.http.limits import TIMEOUT, Limits
-from service.http.prediction import WireFormat
+from service.http.prediction import ROUTING_KEY, WireFormat
 from service.memory import Tidy
 
 _NAME = r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})"
-_VERSION = r"(?:/versions/(?P<version>[1-9][0-9]{0,8}))?"
+_VERSION = rf"(?:/versions/(?:(?P<version>[1-9][0-9]{{0,8}})|(?P<alias>{ALIAS_PATTERN[1:-1]})))?"
 _MANY_PATHS = 10_000
 # Of what these say, a plain request heeds all that there is to heed.
 _UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
@@ -46,13 +48,14 @@ class Head(NamedTuple):
     url: bytes
     headers: Headers
     name: str
-    version: int | None
+    version: Which
     wire: WireFormat
     path: str
     route: str
     length: int
     milliseconds: int
     request_id: str | None
+    routing: str | None  # by which its version is chosen where the traffic is divided
     header: str | None  # the one the format reads
 
     def says(self, url: bytes, headers: Headers) -> bool:
@@ -77,7 +80,7 @@ class Express:
         self.tidy = tidy
         self.loop = asyncio.get_running_loop()
         self._routes = [(hot.matcher(), hot) for hot in routes]
-        self._paths: dict[bytes, tuple[HotRoute, str, int | None]] = {}
+        self._paths: dict[bytes, tuple[HotRoute, str, Which]] = {}
         self._written: tuple[Headers, bytes] = (), b""
 
     def head(self, url: bytes, headers: Headers) -> Head | None:
@@ -100,6 +103,7 @@ class Express:
             milliseconds = self.limits.deadline_ms(asked)
         except RequestError:
             return None
+        request_id = _text(given.get(b"x-request-id"))
         return Head(
             url,
             headers,
@@ -110,7 +114,8 @@ class Express:
             hot.path if version is None else _versioned(hot.path),
             int(length),
             milliseconds,
-            _text(given.get(b"x-request-id")),
+            request_id,
+            _text(given.get(ROUTING_KEY.encode())) or request_id,
             _text(given.get(hot.wire.header.encode())) if hot.wire.header else None,
         )
 
@@ -120,12 +125,14 @@ class Express:
             self._written = headers, lines(headers)
         return self._written[1]
 
-    def _recognise(self, url: bytes) -> tuple[HotRoute, str, int | None] | None:
+    def _recognise(self, url: bytes) -> tuple[HotRoute, str, Which] | None:
         for pattern, hot in self._routes:
             match = pattern.fullmatch(url)
             if match:
                 version = match["version"]
-                found = hot, match["name"].decode(), int(version) if version else None
+                alias = match["alias"]
+                which: Which = alias.decode() if alias else None
+                found = hot, match["name"].decode(), int(version) if version else which
                 if len(self._paths) < _MANY_PATHS:
                     self._paths[url] = found
                 return found

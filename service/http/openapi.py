@@ -10,8 +10,10 @@ from pydantic import BaseModel
 from models.contract import ModelCard, Task
 from service.engine.core import Engine
 from service.http.limits import TIMEOUT
+from service.http.prediction import ROUTING_KEY
 from service.http.routes.sessions import TENANT
 from service.http.schemas import arrow
+from service.http.schemas.admin import ADMIN
 from service.http.schemas.backtest import BacktestRequest
 from service.http.schemas.examples import (
     SESSION,
@@ -44,6 +46,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     IndexRequest,
     LoadRequest,
     UnloadRequest,
+    *ADMIN,
     *SESSIONS.values(),
 )
 EXAMPLES: dict[type[BaseModel], Callable[[ModelCard], Any]] = {
@@ -60,6 +63,13 @@ _HEADERS = [
         "required": False,
         "description": "the longest the caller waits, in milliseconds",
         "schema": {"type": "integer", "minimum": 1},
+    },
+    {
+        "name": ROUTING_KEY,
+        "in": "header",
+        "required": False,
+        "description": "one key gets one version where traffic is divided; else x-request-id does",
+        "schema": {"type": "string"},
     },
     {
         "name": "x-request-id",
@@ -155,6 +165,7 @@ def _table(what: str) -> dict[str, Any]:
 
 def _name_examples(operation: dict[str, Any], cards: Sequence[ModelCard]) -> None:
     values = {"name": cards[0].name if cards else "name", "version": "1", "id": SESSION, "n": "1"}
+    values["alias"] = "stable"
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
             parameter["example"] = values[parameter["name"]]

@@ -15,6 +15,14 @@ from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.schemas.reply import Reply
 
+ROUTING_KEY = "x-routing-key"  # one key always gets one version where the traffic is divided
+
+
+def routing_key(request: Request) -> str | None:
+    """Return by what the version of a request is chosen: its routing key, or the id it brings."""
+    headers = request.headers
+    return headers.get(ROUTING_KEY) or headers.get("x-request-id")
+
 
 class Query(Protocol):
     """A request that was read: what every wire format makes of a body."""

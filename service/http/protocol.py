@@ -74,7 +74,7 @@ class Protocol(Bounded):
             head = self._head = express.head(self.url, self.headers)
         if head is None:
             return None
-        model = express.engine.serving(head.name, head.version)
+        model = express.engine.serving(head.name, head.version, head.routing)
         if model is None:
             return None
         self._upgrading, self._chunks = False, None

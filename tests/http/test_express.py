@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from examples.serving import serving
+from models.serving import Serving
+from models.states import States
 from tests.http.inprocess import weeks
 from tests.http.tables import ARROW, long, stream
 
@@ -39,8 +41,14 @@ def services(tmp_path_factory) -> Iterator[dict[str, tuple[str, int]]]:
     """Two services: one that has the short way, one that sends everything the long way."""
     folder, found = tmp_path_factory.mktemp("express"), {}
     with ExitStack() as stack:
+        states = States(folder / "states")
+        states.replace("co2-gru", Serving(aliases={"stable": 1}))
         for way, flag in (("short", "true"), ("long", "false")):
-            environment = {"SEQSERVE_EXPRESS": flag, "SEQSERVE_MAX_BODY_BYTES": "60000"}
+            environment = {
+                "SEQSERVE_EXPRESS": flag,
+                "SEQSERVE_MAX_BODY_BYTES": "60000",
+                "SEQSERVE_STATES": str(states.folder),
+            }
             served = stack.enter_context(
                 serving(folder / f"{way}.log", "--provider", "cpu", environment=environment)
             )
@@ -149,6 +157,9 @@ def test_both_ways_heed_headers_alike(services, headers, status):
     [
         ("/v1/models/co2-gru/versions/1/predict", 200),
         ("/v1/models/co2-gru/versions/9/predict", 404),
+        ("/v1/models/co2-gru/versions/stable/predict", 200),
+        ("/v1/models/co2-gru/versions/canary/predict", 404),
+        ("/v1/models/co2-gru/versions/Stable/predict", 404),
         ("/v1/models/nobody/predict", 404),
         ("/v1/models/co2-gru/predict?x=1", 200),
         ("/v1/models/co2%2Dgru/predict", 200),

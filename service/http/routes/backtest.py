@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.http.backtest import backtest as backtest_with
 from service.http.limits import Limits
@@ -17,7 +18,7 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.post("/{name}/backtest", response_model=BacktestResponse)
     async def backtest(name: Name, request: Request) -> Response:
         """Score series of your own by rolling origin with the newest version; others go first."""
-        return await backtest_with(engine, await engine.model(name), request, limits)
+        return await backtest_with(engine, await engine.model(name, MAIN), request, limits)
 
     @routes.post("/{name}/versions/{version}/backtest", response_model=BacktestResponse)
     async def backtest_version(name: Name, version: Version, request: Request) -> Response:
@@ -28,7 +29,7 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.get("/{name}/backtest.svg", response_class=Picture)
     async def picture(name: Name) -> Response:
         """Draw the accuracy on the card: errors and coverage by step, and held-out forecasts."""
-        return Picture.of(await engine.model(name))
+        return Picture.of(await engine.model(name, MAIN))
 
     @routes.get("/{name}/versions/{version}/backtest.svg", response_class=Picture)
     async def picture_version(name: Name, version: Version) -> Response:

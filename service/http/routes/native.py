@@ -1,17 +1,20 @@
 """The native API: models, cards, predictions. A route finds, asks, wraps."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel
 
 from models.contract import ModelCard
+from models.serving import ALIAS_PATTERN
+from service.engine.catalogue import MAIN
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import ModelNotFound
 from service.http.body import media_type
 from service.http.errors import UnsupportedMediaType
 from service.http.limits import Limits
-from service.http.prediction import Query, WireFormat
+from service.http.prediction import Query, WireFormat, routing_key
 from service.http.prediction import predict as predict_with
 from service.http.schemas import arrow
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
@@ -20,9 +23,10 @@ from service.http.schemas.native import Query as JsonQuery
 from service.sessions.live import Live
 
 JSON = "application/json"
+_ALIAS = re.compile(ALIAS_PATTERN, re.ASCII)
 
 Name = Annotated[str, Path(description="a model's name, as GET /v1/models lists it")]
-Version = Annotated[str, Path(description="a version's number")]
+Version = Annotated[str, Path(description="a version's number, or an alias such as stable")]
 
 
 class Problem(BaseModel):
@@ -69,12 +73,13 @@ def router(engine: Engine, limits: Limits, live: Live | None) -> APIRouter:
     # First what is asked most: routes are tried in order.
     @routes.post("/{name}/predict", response_model=PredictResponse)
     async def predict(name: Name, request: Request) -> Response:
-        """Answer each sequence, in the order sent, with the newest version."""
-        return await predict_with(engine, await engine.model(name), request, limits, FORMAT)
+        """Answer each sequence, in the order sent, with the version that serves."""
+        model = await engine.model(name, None, routing_key(request))
+        return await predict_with(engine, model, request, limits, FORMAT)
 
     @routes.post("/{name}/versions/{version}/predict", response_model=PredictResponse)
     async def predict_version(name: Name, version: Version, request: Request) -> Response:
-        """Answer each sequence with the version named."""
+        """Answer each sequence with the version, or the alias, named."""
         model = await named_version(engine, name, version)
         return await predict_with(engine, model, request, limits, FORMAT)
 
@@ -86,7 +91,7 @@ def router(engine: Engine, limits: Limits, live: Live | None) -> APIRouter:
     @routes.get("/{name}")
     async def describe(name: Name) -> ModelDetail:
         """Describe a model: card, versions, limits, and what its self-check found."""
-        return detail(engine, await engine.model(name), limits.max_sequences, live)
+        return detail(engine, await engine.model(name, MAIN), limits.max_sequences, live)
 
     @routes.get("/{name}/versions/{version}")
     async def describe_version(name: Name, version: Version) -> ModelDetail:
@@ -97,13 +102,15 @@ def router(engine: Engine, limits: Limits, live: Live | None) -> APIRouter:
     @routes.get("/{name}/card")
     async def card(name: Name) -> ModelCard:
         """Return the card alone, as it is inside the file."""
-        return (await engine.model(name)).card
+        return (await engine.model(name, MAIN)).card
 
     return routes
 
 
 async def named_version(engine: Engine, name: str, version: str) -> LoadedModel:
-    """Return the version a path names; raise what ``Engine.model`` does."""
+    """Return the version a path names, by number or alias; raise what ``Engine.model`` does."""
+    if _ALIAS.fullmatch(version):
+        return await engine.model(name, version)
     if not (version.isascii() and version.isdecimal() and len(version) <= 9):  # noqa: PLR2004
         raise ModelNotFound(name, f"{version:.20}")
     return await engine.model(name, int(version))

@@ -6,10 +6,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from models.contract import ModelCard
+from service.engine.catalogue import MAIN
 from service.engine.core import Engine, LoadedModel
 from service.http.errors import MalformedRequest
 from service.http.limits import Limits
-from service.http.prediction import WireFormat, predict
+from service.http.prediction import WireFormat, predict, routing_key
 from service.http.routes.native import PROBLEMS, Name, Version, named_version
 from service.http.schemas.oip import BINARY, HEADER_LENGTH, InferQuery
 from service.http.schemas.oip_config import ModelConfig, model_config
@@ -37,8 +38,9 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     # First what is asked most: routes are tried in order.
     @routes.post("/models/{name}/infer", responses=PROBLEMS, **_INFER)
     async def infer(name: Name, request: Request) -> Response:
-        """Forecast each sequence of a tensor, with the newest version."""
-        return await predict(engine, await engine.model(name), request, limits, FORMAT)
+        """Forecast each sequence of a tensor, with the version that serves."""
+        model = await engine.model(name, None, routing_key(request))
+        return await predict(engine, model, request, limits, FORMAT)
 
     @routes.post("/models/{name}/versions/{version}/infer", responses=PROBLEMS, **_INFER)
     async def infer_version(name: Name, version: Version, request: Request) -> Response:
@@ -84,7 +86,7 @@ def _add_models(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/models/{name}")
     async def describe(name: Name) -> ModelMetadata:
         """Describe the tensors of a model's newest version."""
-        return _metadata(engine, await engine.model(name))
+        return _metadata(engine, await engine.model(name, MAIN))
 
     @routes.get("/models/{name}/versions/{version}")
     async def describe_version(name: Name, version: Version) -> ModelMetadata:
@@ -94,7 +96,7 @@ def _add_models(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/models/{name}/ready")
     async def ready(name: Name, response: Response) -> ModelReady:
         """Answer 200 when the model serves."""
-        return _ready(await engine.model(name), response)
+        return _ready(await engine.model(name, MAIN), response)
 
     @routes.get("/models/{name}/versions/{version}/ready")
     async def version_ready(name: Name, version: Version, response: Response) -> ModelReady:

@@ -11,6 +11,7 @@ from service.http.body import read_bytes
 from service.http.deadline import deadline
 from service.http.errors import InvalidRequest
 from service.http.limits import Limits
+from service.http.prediction import routing_key
 from service.http.presence import Presence
 from service.http.routes import native
 from service.http.routes.native import JSON, Name, Version, named_version
@@ -74,8 +75,9 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
 
     @routes.post("/models/{name}/sessions", status_code=201, response_model=StepOut)
     async def open_session(request: Request, name: Name, tenant: Tenant) -> Response:
-        """Open a session of the newest version, which reads a history if there is one."""
-        return await _open(request, await engine.model(name), tenant)
+        """Open a session of the version that serves, which reads a history if there is one."""
+        model = await engine.model(name, None, routing_key(request))
+        return await _open(request, model, tenant)
 
     @routes.post(
         "/models/{name}/versions/{version}/sessions", status_code=201, response_model=StepOut

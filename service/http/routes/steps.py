@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.http.body import read_bytes
 from service.http.deadline import deadline
@@ -44,7 +45,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
     @routes.post("/models/{name}/steps", response_model=StepsOut)
     async def steps(request: Request, name: Name, tenant: Tenant) -> Response:
         """Take steps of many sessions, each answered for itself, in the order sent."""
-        await engine.model(name)
+        await engine.model(name, MAIN)
         async with deadline(request, limits):
             asked = read_steps(parse(await read(request)), limits.max_steps)
             async with Presence(request.receive):

@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.types import Message
 
+from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.engine.errors import EngineError
 from service.engine.jobs import ORIGIN
@@ -40,7 +41,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
         request_id = identify(socket.headers.get("x-request-id"))
         try:
             tenant = tenant_of(socket)
-            await engine.model(name)
+            await engine.model(name, MAIN)
         except (EngineError, InvalidRequest) as exc:
             await socket.send_denial_response(answer(exc, request_id))
             return

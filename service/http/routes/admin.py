@@ -1,0 +1,175 @@
+"""Which versions serve: for operators. A route finds, asks, wraps."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from models.serving import ALIAS_PATTERN, Serving
+from service.engine.core import Engine
+from service.engine.errors import ModelNotFound
+from service.http.body import read_bytes
+from service.http.deadline import deadline
+from service.http.errors import InvalidRequest
+from service.http.limits import Limits
+from service.http.routes.native import JSON, PROBLEMS, Name
+from service.http.schemas.admin import (
+    AliasIn,
+    ModelState,
+    ModelStates,
+    ShadowIn,
+    SplitIn,
+    VersionIn,
+    read_serving,
+    state,
+)
+from service.http.schemas.document import parse
+from service.http.schemas.native import Wire, validated
+from service.http.schemas.oip_repository import body_of
+
+AliasName = Annotated[str, Path(description="a name for a version, such as stable or canary")]
+_ALIAS = re.compile(ALIAS_PATTERN, re.ASCII)
+_TAG = re.compile(r'(?:W/)?"([0-9a-f]{16})"', re.ASCII)
+_PROBLEMS = PROBLEMS | dict.fromkeys((409, 412), PROBLEMS[422])
+
+
+def router(engine: Engine, limits: Limits) -> APIRouter:
+    """
+    Return the routes of one engine.
+
+    Each change is kept, and in force in the process that answers, before it is answered.
+    ``If-Match`` with the ETag of what was read refuses a change of what has changed since.
+    """
+    routes = APIRouter(prefix="/v1/admin/models", tags=["admin"], responses=_PROBLEMS)
+    asked = _Asked(engine, limits)
+
+    @routes.get("")
+    async def list_states() -> ModelStates:
+        """Say of every model which versions shall serve, and which do."""
+        return ModelStates(models=[state(engine, name) for name in engine.names()])
+
+    @routes.get("/{name}")
+    async def look(name: Name, response: Response) -> ModelState:
+        """Say which versions of a model shall serve, and which do."""
+        if name not in engine.names():
+            raise ModelNotFound(name)
+        return asked.state(name, response)
+
+    @routes.put("/{name}", openapi_extra=body_of(Serving))
+    async def put(name: Name, request: Request, response: Response) -> ModelState:
+        """Replace the state that a model shall be in."""
+        serving = read_serving(await asked.body(request))
+        await engine.replace(name, serving, _expected(request))
+        return asked.state(name, response)
+
+    @routes.post("/{name}/load", openapi_extra=body_of(VersionIn))
+    async def load(name: Name, request: Request, response: Response) -> ModelState:
+        """Let a version, or a model as it was, answer; what failed before is tried again."""
+        version = (await asked.read(request, VersionIn, optional=True)).version
+        await engine.load(name, version, _expected(request))
+        return asked.state(name, response)
+
+    @routes.post("/{name}/unload", openapi_extra=body_of(VersionIn))
+    async def unload(name: Name, request: Request, response: Response) -> ModelState:
+        """Let a version, or all of a model, answer nobody; what is on its way is answered."""
+        version = (await asked.read(request, VersionIn, optional=True)).version
+        await engine.unload(name, version, _expected(request))
+        return asked.state(name, response)
+
+    @routes.post("/{name}/rollback", openapi_extra=body_of(VersionIn))
+    async def roll_back(name: Name, request: Request, response: Response) -> ModelState:
+        """Send all traffic to a version, or to the one before; newer ones are left alone."""
+        version = (await asked.read(request, VersionIn, optional=True)).version
+        await engine.roll_back(name, version, _expected(request))
+        return asked.state(name, response)
+
+    _add_parts(routes, engine, asked)
+    return routes
+
+
+class _Asked:
+    """What the routes read and write alike."""
+
+    def __init__(self, engine: Engine, limits: Limits) -> None:
+        self._engine = engine
+        self._limits = limits
+
+    async def body(self, request: Request, *, optional: bool = False) -> bytes:
+        accepted = (JSON, "") if optional else (JSON,)
+        async with deadline(request, self._limits):
+            return await read_bytes(request, self._limits.max_body_bytes, accepted)
+
+    async def read(self, request: Request, wire: type[Wire], *, optional: bool = False) -> Wire:
+        body = await self.body(request, optional=optional)
+        return validated(wire, {} if optional and not body else parse(body))
+
+    def state(self, name: str, response: Response) -> ModelState:
+        found = state(self._engine, name)
+        response.headers["etag"] = f'"{found.desired.tag}"'
+        return found
+
+
+def _add_parts(routes: APIRouter, engine: Engine, asked: _Asked) -> None:
+    """Add the routes that change a part of the state and leave the rest."""
+
+    async def change(
+        name: str, request: Request, response: Response, **changes: object
+    ) -> ModelState:
+        await engine.change(name, lambda serving: serving.with_(**changes), _expected(request))
+        return asked.state(name, response)
+
+    @routes.put("/{name}/aliases/{alias}", openapi_extra=body_of(AliasIn))
+    async def set_alias(
+        name: Name, alias: AliasName, request: Request, response: Response
+    ) -> ModelState:
+        """Let an alias stand for a version, which is loaded first."""
+        version = (await asked.read(request, AliasIn)).version
+        if not _ALIAS.fullmatch(alias):
+            raise InvalidRequest("alias", f"expected a name that matches {ALIAS_PATTERN}")
+        await engine.change(
+            name, lambda serving: serving.with_alias(alias, version), _expected(request)
+        )
+        return asked.state(name, response)
+
+    @routes.delete("/{name}/aliases/{alias}")
+    async def drop_alias(
+        name: Name, alias: AliasName, request: Request, response: Response
+    ) -> ModelState:
+        """Forget an alias."""
+        await engine.change(
+            name, lambda serving: serving.with_alias(alias, None), _expected(request)
+        )
+        return asked.state(name, response)
+
+    @routes.put("/{name}/split", openapi_extra=body_of(SplitIn))
+    async def set_split(name: Name, request: Request, response: Response) -> ModelState:
+        """Divide the traffic among versions and aliases, which are loaded first."""
+        weights = (await asked.read(request, SplitIn)).weights
+        return await change(name, request, response, traffic=weights)
+
+    @routes.delete("/{name}/split")
+    async def drop_split(name: Name, request: Request, response: Response) -> ModelState:
+        """Let the newest version have all traffic, also those to come."""
+        return await change(name, request, response, traffic=None)
+
+    @routes.put("/{name}/shadow", openapi_extra=body_of(ShadowIn))
+    async def set_shadow(name: Name, request: Request, response: Response) -> ModelState:
+        """Ask a version too, unseen, for a share of the requests."""
+        given = await asked.read(request, ShadowIn)
+        return await change(name, request, response, shadow=given.model_dump())
+
+    @routes.delete("/{name}/shadow")
+    async def drop_shadow(name: Name, request: Request, response: Response) -> ModelState:
+        """Ask no version unseen."""
+        return await change(name, request, response, shadow=None)
+
+
+def _expected(request: Request) -> str | None:
+    """Return the tag that a change is meant for; raise InvalidRequest."""
+    given = request.headers.get("if-match", "*").strip()
+    if given == "*":
+        return None
+    match = _TAG.fullmatch(given)
+    if match is None:
+        raise InvalidRequest("if-match", "expected one ETag, as GET answers it")
+    return match[1]

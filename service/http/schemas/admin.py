@@ -1,0 +1,114 @@
+"""What operators send and are told: which versions shall serve, and which do."""
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.serving import Serving, Shadow, Target, Version, reason
+from service.engine.core import Engine
+from service.http.errors import InvalidRequest
+from service.http.schemas.document import parse
+from service.http.schemas.native import WireModel
+
+
+class VersionIn(WireModel):
+    """A version, or where it is left out the model."""
+
+    version: Version | None = None
+
+
+class AliasIn(WireModel):
+    """Which version an alias stands for."""
+
+    version: Version
+
+
+class SplitIn(WireModel):
+    """The weight of each version or alias; they need not add up to anything."""
+
+    weights: Annotated[
+        dict[Target, Annotated[float, Field(gt=0, le=1e9)]], Field(min_length=1, max_length=64)
+    ]
+
+
+class ShadowIn(WireModel):
+    """Which version is asked too, and for which share of the requests."""
+
+    version: Version | str
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+ADMIN: tuple[type[BaseModel], ...] = (VersionIn, AliasIn, SplitIn, ShadowIn, Serving)
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class VersionOut(_Out):
+    """Where a version stands in the process that answers."""
+
+    version: int
+    state: Literal["READY", "LOADING", "UNAVAILABLE"]
+    reason: str
+
+
+class InForce(_Out):
+    """What the process that answers does; others follow within about a second."""
+
+    process: int
+    watching: bool  # whether it takes up changes by itself
+    traffic: dict[int, float]  # version -> share of who names none; empty: nobody serves
+    aliases: dict[str, int]
+    shadow: Shadow | None
+    problems: list[str]  # what is asked for and not in force, and why
+
+
+class ModelState(_Out):
+    """A model's state: as it is asked for, and as it is."""
+
+    model: str
+    desired: Serving
+    in_force: InForce
+    versions: list[VersionOut]
+
+
+class ModelStates(_Out):
+    """All models."""
+
+    models: list[ModelState]
+
+
+def state(engine: Engine, name: str) -> ModelState:
+    """Describe a model's state."""
+    shelf = engine.shelf(name)
+    choices = shelf.traffic.choices if shelf.traffic else []
+    shadow = shelf.serving.shadow
+    return ModelState(
+        model=name,
+        desired=shelf.serving,
+        in_force=InForce(
+            process=os.getpid(),
+            watching=engine.watching,
+            traffic={model.entry.version: round(share, 6) for model, share in choices},
+            aliases={alias: model.entry.version for alias, model in shelf.aliases.items()},
+            shadow=shadow
+            and shelf.shadow
+            and Shadow(version=shelf.shadow.entry.version, share=shadow.share),
+            problems=shelf.problems,
+        ),
+        versions=[
+            VersionOut(version=each.version, state=each.state, reason=each.reason)
+            for each in engine.index(name)
+        ],
+    )
+
+
+def read_serving(body: bytes) -> Serving:
+    """Return the state a body asks for; raise MalformedRequest and InvalidRequest."""
+    parse(body)  # which is stricter
+    try:
+        return Serving.model_validate_json(body, strict=True)
+    except ValidationError as exc:
+        raise InvalidRequest("", reason(exc)) from None
