@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from pydantic import SecretStr
 
 from examples.serving import free_port, serving
+from models.repository import Repository
 from service.settings import CACHE, ZOO, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -186,6 +188,33 @@ def test_the_classifier_of_the_readme_is_trained_by_its_command(tmp_path):
     (found,) = answer.json()["predictions"]
     assert found["label"] in found["probabilities"]
     assert list(found["probabilities"]) == ["summer", "winter"]
+
+
+def test_the_canary_of_the_readme_is_promoted_and_rolled_back(tmp_path):
+    (block,) = (block for block in blocks("sh") if block.startswith("admin="))
+    first, *lines = block.splitlines()
+    calls = [shlex.split(line, comments=True)[1:] for line in lines]
+    repository = Repository(tmp_path / "models")
+    for _ in range(2):
+        repository.publish("co2-gru", lambda path: shutil.copyfile(ZOO / "co2-gru/1.onnx", path))
+    log, traffic = tmp_path / "service.log", []
+    with serving(log, "--provider", "cpu", "--models", str(repository.root)) as service:
+        url = first.removeprefix("admin=").replace("http://127.0.0.1:8000", service.url)
+        for words in calls:
+            method = words[words.index("-X") + 1] if "-X" in words else "GET"
+            (path,) = (word for word in words if word.startswith("$admin"))
+            body = json.loads(words[-1]) if "--json" in words else None
+            answer = httpx.request(method, path.replace("$admin", url), json=body, timeout=20)
+            assert answer.status_code == 200, answer.text
+            traffic.append(answer.json()["in_force"]["traffic"])
+    divided = {"1": 0.95, "2": 0.05}
+    assert traffic == [
+        *[{"2": 1}] * 2,
+        *[divided] * 2,
+        {"2": 1},
+        {"1": 1},
+        {"2": 1},
+    ]
 
 
 def test_the_settings_table_is_the_settings():
