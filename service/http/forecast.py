@@ -9,6 +9,7 @@ from service.http.body import read_bytes
 from service.http.deadline import deadline
 from service.http.errors import NotAForecaster
 from service.http.limits import Limits
+from service.http.prediction import routing_key
 from service.http.presence import Presence
 from service.http.schemas.forecast import ForecastQuery, read_asked
 
@@ -24,7 +25,7 @@ async def forecast(engine: Engine, request: Request, limits: Limits) -> Response
     """
     async with deadline(request, limits):
         asked = read_asked(await read_bytes(request, limits.max_body_bytes, ACCEPTED))
-        model = await engine.model(asked.model)
+        model = await engine.model(asked.model, None, routing_key(request))
         request.scope["entry"] = model.entry
         if model.card.task is Task.CLASSIFY:
             raise NotAForecaster(model.entry.name)

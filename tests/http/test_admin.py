@@ -133,7 +133,7 @@ async def test_a_version_that_fails_changes_nothing_and_is_said_to_fail(reposito
     async with serving(repository) as service:
         found = await call(service, "GET")
         assert found["in_force"]["traffic"] == {"3": 1}
-        assert "cannot load the file" in found["in_force"]["problems"][0]
+        assert "no ONNX model" in found["in_force"]["problems"][0]
         for method, path, body in (
             ("POST", "/load", {"version": broken}),
             ("POST", "/rollback", {"version": broken}),

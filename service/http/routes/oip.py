@@ -73,7 +73,7 @@ def _add_configurations(routes: APIRouter, engine: Engine, limits: Limits) -> No
     @routes.get("/models/{name}/config", responses=PROBLEMS)
     async def config(name: Name) -> ModelConfig:
         """Describe a model's newest version as Triton would."""
-        return model_config((await engine.model(name)).card, limits.max_sequences)
+        return model_config((await engine.model(name, MAIN)).card, limits.max_sequences)
 
     @routes.get("/models/{name}/versions/{version}/config", responses=PROBLEMS)
     async def version_config(name: Name, version: Version) -> ModelConfig:
