@@ -44,7 +44,7 @@ async def test_the_index_says_of_every_version_where_it_stands_and_why(service: 
     found = await index(service)
     assert [state for state, _ in found.values()] == ["UNAVAILABLE", "READY", "UNAVAILABLE"]
     assert found["2"] == ("READY", "")
-    assert "cannot load the file" in found["3"][1]
+    assert "no ONNX model" in found["3"][1]
     assert list(await index(service, ready=True)) == ["2"]
     for headers in ({}, {"content-type": "application/octet-stream"}):
         assert (await service.client.post(INDEX, headers=headers)).status_code == 200
@@ -77,7 +77,7 @@ async def test_a_model_that_is_unloaded_answers_nobody_until_it_is_loaded(servic
         ("models/unknown/load", {}, 404, "There is no model 'unknown'"),
         ("models/small/load", {"parameters": {"version": 9}}, 404, "in version 9"),
         ("models/small/unload", {"parameters": {"version": 9}}, 404, "in version 9"),
-        ("models/small/load", {"parameters": {"version": 3}}, 503, "cannot load the file"),
+        ("models/small/load", {"parameters": {"version": 3}}, 503, "no ONNX model"),
         ("models/small/load", {"parameters": {"version": "2"}}, 422, "parameters.version"),
         ("models/small/load", {"parameters": {"version": 0}}, 422, "parameters.version"),
         ("models/small/load", {"parameters": {"config": "{}"}}, 422, "parameters.config"),
