@@ -17,6 +17,7 @@ from service.engine.catalogue import Which
 from service.engine.core import Engine
 from service.http.access import Records
 from service.http.answers import Headers, lines
+from service.http.deflate import coding_of
 from service.http.errors import RequestError
 from service.http.limits import TIMEOUT, Limits
 from service.http.prediction import ROUTING_KEY, WireFormat
@@ -90,7 +91,8 @@ class Express:
             return None
         hot, name, version = found
         given = dict(headers)
-        if len(given) != len(headers) or not _UNUSUAL.isdisjoint(given):
+        coding = coding_of(_text(given.get(b"accept-encoding")))
+        if len(given) != len(headers) or coding or not _UNUSUAL.isdisjoint(given):
             return None
         length = given.get(b"content-length", b"")
         if not (length.isdigit() and len(length) <= 9):  # noqa: PLR2004

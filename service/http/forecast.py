@@ -7,6 +7,7 @@ from service.engine.core import Engine
 from service.engine.errors import NonFinitePrediction
 from service.http.body import read_bytes
 from service.http.deadline import deadline
+from service.http.deflate import respond
 from service.http.errors import NotAForecaster
 from service.http.limits import Limits
 from service.http.prediction import routing_key
@@ -36,4 +37,4 @@ async def forecast(engine: Engine, request: Request, limits: Limits) -> Response
         except NonFinitePrediction as exc:
             raise NonFinitePrediction(exc.index, query.place(exc.index)) from None
     reply = query.write(answers, model.entry.version)
-    return Response(reply.body, media_type=reply.media_type)
+    return await respond(reply, request)

@@ -11,6 +11,7 @@ from service.engine.core import Engine, LoadedModel
 from service.engine.jobs import Answer, Row
 from service.http.body import read_bytes
 from service.http.deadline import deadline
+from service.http.deflate import respond
 from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.schemas.reply import Reply
@@ -70,4 +71,4 @@ async def predict(
         async with Presence(request.receive):
             answers, request.scope["timing"] = await engine.predict(model, query.rows)
     reply = query.write(answers, model.entry.version)
-    return Response(reply.body, headers=dict(reply.headers), media_type=reply.media_type)
+    return await respond(reply, request)

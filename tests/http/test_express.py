@@ -117,7 +117,13 @@ def alike(services, path, sent, headers) -> int:
     for status, given, content in answers:
         shown = {
             name: given.get(name)
-            for name in ("content-type", "retry-after", "accept", "inference-header-content-length")
+            for name in (
+                "content-type",
+                "content-encoding",
+                "retry-after",
+                "accept",
+                "inference-header-content-length",
+            )
         }
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given["x-request-id"])
         assert int(given["content-length"]) == len(content)
@@ -144,6 +150,8 @@ def test_both_ways_say_the_same_to_any_body(services, sent):
         (JSON | {"X-Request-Id": "mine-1"}, 200),
         (JSON | {"X-Request-Id": "not mine"}, 200),
         (JSON | {"Connection": "close"}, 200),
+        (JSON | {"Accept-Encoding": "gzip"}, 200),
+        (JSON | {"Accept-Encoding": "gzip, deflate"}, 200),
         (JSON | {"Expect": "100-continue"}, 200),
     ],
     ids=str,

@@ -89,6 +89,17 @@ def test_json_and_binary_have_the_native_bits(served, client, incoming, outgoing
     assert (said["id"], said["model_name"], said["model_version"]) == ("a-7", GRU, "1")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_compressed_answers_have_the_same_bits(served, client, coding):
+    for binary in (True, False):
+        outputs = [triton.InferRequestedOutput("predictions", binary_data=binary)]
+        result = client.infer(
+            GRU, [sequences(WINDOWS)], outputs=outputs, response_compression_algorithm=coding
+        )
+        found = result.as_numpy("predictions")
+        assert found.tobytes() == expected(served, WINDOWS).tobytes()
+
+
 def test_lengths_and_requested_outputs(client):
     steps = triton.InferInput("lengths", [2], "INT64")
     steps.set_data_from_numpy(np.array([24, 15]))
