@@ -177,7 +177,10 @@ async def test_the_process_its_loop_its_models_and_its_build_are_measured(servic
     )
     assert 3 < one(found, "process_open_fds", **me) < one(found, "process_max_fds", **me)
     assert one(found, "process_threads", **me) >= 1
-    assert one(found, "process_start_time_seconds", **me) < time.time()
+    began = one(found, "process_start_time_seconds", **me)
+    assert time.time() - 3600 < began < time.time() + 1
+    await asyncio.sleep(0.01)
+    assert one(await samples(service), "process_start_time_seconds", **me) == began
     assert one(found, "seqserve_loop_lag_seconds_count") >= 1
     model = {"model": GRU, "version": "1"}
     assert one(found, "seqserve_model_workers", **model) == 1

@@ -12,6 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 PROC = Path("/proc")
+# In whole seconds, so that all workers say the same of one process, at every scrape.
+BOOTED = round(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME))
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 
 # What follows the name of a command in /proc/PID/stat.
@@ -86,7 +88,7 @@ def read(pid: int) -> Figures | None:
         files,
         resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         int(fields[THREADS]),
-        time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(fields[STARTED]) / TICKS,
+        BOOTED + int(fields[STARTED]) / TICKS,
     )
 
 
