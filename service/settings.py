@@ -178,6 +178,15 @@ class Settings(BaseSettings):
             self.max_connections,
         )
 
+    def figures(self) -> dict[str, int | float | None]:
+        """Return the settings that are numbers, by name; a secret or a path never is."""
+        found = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {
+            name: value
+            for name, value in found
+            if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        }
+
     def session_options(self) -> SessionOptions:
         """Return what the sessions must know, as their own value."""
         return SessionOptions(self.session_idle_s, self.state_key.get_secret_value().encode())

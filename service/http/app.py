@@ -21,6 +21,7 @@ from service.http.pulse import Pulse
 from service.http.routes import (
     admin,
     backtest,
+    inforce,
     native,
     oip,
     oip_repository,
@@ -112,6 +113,7 @@ def create_app(
     app.include_router(oip_repository.router(engine, limits))
     app.include_router(timeseries.router(engine, limits))
     app.include_router(operations.router(engine, metrics, store))
+    app.include_router(inforce.router(engine, settings.figures()))
     if sessions is not None:
         for routes in (steps.router, session_routes.router):
             app.include_router(routes(engine, sessions, limits))

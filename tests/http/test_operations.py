@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from service.http.access import Access, Records
 from service.http.metrics import Metrics
@@ -19,7 +20,7 @@ from service.logs import configure
 from service.memory import Tidy
 from service.sessions.location import open_store
 from service.sessions.store import Limits
-from service.settings import ZOO
+from service.settings import ZOO, Settings
 from tests.http.inprocess import GRU, SMALL, STREAM, Service, running, weeks
 
 
@@ -243,3 +244,21 @@ async def test_a_defect_is_counted_as_a_500_and_not_as_a_client_who_left():
         metrics.render()
     )
     assert b'seqserve_refused_requests_total{reason="defect"} 1.0' in metrics.render()
+
+
+async def test_a_service_tells_what_is_in_force_and_no_secret():
+    settings = SMALL.model_copy(update={"state_key": SecretStr("hidden"), "models": ZOO})
+    async with running(settings) as service:
+        told = await service.client.get("/v1/service")
+    found = told.json()
+    assert found["version"] == version("seqserve")
+    assert found["versions"]["onnxruntime"] == version("onnxruntime-gpu")
+    assert (found["provider"], found["provider_reason"]) == ("cpu", "asked for")
+    assert (found["workers"], found["threads"], found["spare_threads"]) == (1, 1, 0)
+    assert found["limits"]["max_body_bytes"] == 200_000
+    assert found["limits"]["request_timeout_ms"] == 30_000
+    assert found["limits"].keys() >= {
+        name for name, field in Settings.model_fields.items() if name.startswith("max_")
+    }
+    for hidden in ("hidden", str(ZOO), "sqlite"):
+        assert hidden not in told.text
