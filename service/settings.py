@@ -86,7 +86,10 @@ class Settings(BaseSettings):
         1_024, description="sequences in one request"
     )
     max_body_bytes: Annotated[int, Field(ge=1)] = Field(
-        16 * 2**20, description="bytes in one request's body"
+        16 * 2**20, description="bytes in one request's body, inflated if it was compressed"
+    )
+    max_elements: Annotated[int, Field(ge=1)] = Field(
+        1_000_000, description="numbers, arrays and objects in one JSON body"
     )
     request_timeout_ms: Annotated[int, Field(ge=1)] = Field(
         30_000, description="deadline of a request that sets none, or a longer one"

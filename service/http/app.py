@@ -18,6 +18,7 @@ from service.http.metrics import Metrics
 from service.http.openapi import describe
 from service.http.protocol import EXPRESS
 from service.http.pulse import Pulse
+from service.http.reading import Reading
 from service.http.routes import (
     admin,
     backtest,
@@ -55,6 +56,9 @@ HOT_ROUTES = (
 # every third request, and stop everything while it does.
 GC_THRESHOLD = 50_000
 
+# So many of the largest bodies may be here at once.
+BODIES = 8
+
 DESCRIPTION = (
     "Forecasts from LSTM, GRU and attention models: any mix of sequence lengths in one request, "
     "each answered exactly as if it were alone."
@@ -74,6 +78,8 @@ def create_app(
         max_body_bytes=settings.max_body_bytes,
         request_timeout_ms=settings.request_timeout_ms,
         max_steps=settings.max_steps,
+        max_elements=settings.max_elements,
+        reading=Reading(BODIES * settings.max_body_bytes),
     )
     sessions = None
     if store is not None:
@@ -86,6 +92,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             if tracing is not None:
                 stack.push_async_callback(tracing.close)
+            stack.enter_context(limits.reading)
             await stack.enter_async_context(engine)
             if sessions is not None:
                 await stack.enter_async_context(Sweeper(sessions))

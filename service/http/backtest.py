@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from models.contract import Task
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import NonFinitePrediction
-from service.http.body import read_bytes
+from service.http.body import Form, read
 from service.http.deadline import deadline
 from service.http.errors import NotAForecaster
 from service.http.limits import Limits
@@ -28,10 +28,10 @@ async def backtest(
     """
     if model.card.task is Task.CLASSIFY:
         raise NotAForecaster(model.entry.name)
+    form = Form(ACCEPTED, lambda body: Query(body, model.card, limits.max_sequences), apart=True)
     try:
         async with deadline(request, limits):
-            body = await read_bytes(request, limits.max_body_bytes, ACCEPTED)
-            query = await asyncio.to_thread(Query, body, model.card, limits.max_sequences)
+            query = await read(request, limits, form)
             async with Presence(request.receive):
                 answers, _ = await engine.predict(model, query.rows, background=True)
                 reply = await asyncio.to_thread(query.write, answers, model.entry.version)

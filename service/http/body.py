@@ -1,24 +1,71 @@
-"""Read a body within its limits; knows nothing of what is in it."""
+"""Read a body within its limits, whatever it holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from service.http.errors import BodyTooLarge, ClientGone, UnsupportedMediaType
+from service.http.inflate import Inflater
+from service.http.limits import Limits
+from service.http.reading import LARGE, Hold
+from service.http.schemas.document import check_elements
+
+Value = TypeVar("Value")
 
 
-async def read_bytes(request: Request, limit: int, accepted: Sequence[str]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Form(Generic[Value]):
     """
-    Return the body as it came, if it is of an accepted media type; "" accepts none declared.
+    What a body must be, and what it becomes.
 
-    Raises UnsupportedMediaType, BodyTooLarge or ClientGone.
+    ``accepted`` are media types; "" accepts none declared.  ``text`` returns what of the body is
+    JSON, in which elements are counted before any is made.  ``apart`` is read in the thread
+    however small it is.
     """
-    _check_headers(request, limit, accepted)
-    try:
-        return await _read(request, limit)
-    except ClientDisconnect:
-        raise ClientGone("The client left while it sent its request.") from None
+
+    accepted: Sequence[str]
+    read: Callable[[bytes], Value]
+    text: Callable[[bytes], bytes] = bytes
+    apart: bool = False
+
+
+async def read(request: Request, limits: Limits, form: Form[Value]) -> Value:
+    """
+    Return what a body becomes, in the thread if it is large.
+
+    Raises UnsupportedMediaType, UnsupportedEncoding, BodyTooLarge, TooManyElements, TooManyBodies
+    or ClientGone, and what the form's ``read`` does.
+    """
+
+    def value(body: bytes) -> Value:
+        if len(body) > limits.max_elements:
+            check_elements(form.text(body), limits.max_elements)
+        return form.read(body)
+
+    _check_headers(request, limits.max_body_bytes, form.accepted)
+    encoding = _header(request, "content-encoding").lower()
+    inflater = None
+    if encoding not in ("", "identity"):
+        inflater = Inflater(encoding, limits.max_body_bytes)
+    with Hold(limits.reading) as hold:
+        try:
+            body = await _receive(request, limits.max_body_bytes, hold)
+        except ClientDisconnect:
+            raise ClientGone("The client left while it sent its request.") from None
+        if inflater is None:
+            return await hold.read(lambda: value(body), large=form.apart or len(body) > LARGE)
+        whole = inflater.begin(body, LARGE)
+        if not whole:
+            hold.grow(limits.max_body_bytes)
+        return await hold.read(lambda: value(inflater.finish()), large=form.apart or not whole)
+
+
+async def read_bytes(request: Request, limits: Limits, accepted: Sequence[str]) -> bytes:
+    """Return the body as it came, or inflated; raise what ``read`` does."""
+    return await read(request, limits, Form(accepted, bytes))
 
 
 def media_type(content_type: str) -> str:
@@ -27,22 +74,24 @@ def media_type(content_type: str) -> str:
 
 
 def _check_headers(request: Request, limit: int, accepted: Sequence[str]) -> None:
-    headers = request.headers
-    named = [name for name in accepted if name]
-    if media_type(headers.get("content-type", "")) not in accepted:
+    if media_type(_header(request, "content-type")) not in accepted:
+        named = [name for name in accepted if name]
         raise UnsupportedMediaType(f"Send the body as {' or '.join(named)}.", ", ".join(named))
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Send the body without a Content-Encoding.", ", ".join(named))
-    declared = headers.get("content-length", "0")
+    declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > limit:
         raise BodyTooLarge(limit)
 
 
-async def _read(request: Request, limit: int) -> bytes:
+def _header(request: Request, name: str) -> str:
+    return ",".join(request.headers.getlist(name)).strip()
+
+
+async def _receive(request: Request, limit: int, hold: Hold) -> bytes:
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
             raise BodyTooLarge(limit)
+        hold.grow(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)

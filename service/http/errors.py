@@ -99,6 +99,27 @@ class UnsupportedMediaType(RequestError):
         self.headers = {"accept": accept}
 
 
+class UnsupportedEncoding(RequestError):
+    """The body is in an encoding nobody takes off here, or not in the one it says."""
+
+
+class TooManyElements(RequestError):
+    """The document holds more numbers, arrays and objects than one request may."""
+
+    def __init__(self, most: int, found: int) -> None:
+        super().__init__(
+            f"The body may hold at most {most} numbers, arrays and objects together, it holds "
+            f"{found}; binary tensors and Arrow streams have no such limit."
+        )
+
+
+class TooManyBodies(RequestError):
+    """The large bodies that are here already leave no room for one more."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"The large bodies received at once may have at most {most} bytes.")
+
+
 class DeadlineExceeded(RequestError):
     """The answer did not come in the time the caller gave."""
 
@@ -146,6 +167,11 @@ TABLE: Mapping[type[Exception], Problem] = {
     MalformedRequest: Problem(400, "malformed-request", "The request cannot be read"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large", _CLOSE),
     UnsupportedMediaType: Problem(415, "unsupported-media-type", "Unsupported media type"),
+    UnsupportedEncoding: Problem(
+        415, "unsupported-encoding", "Unsupported encoding", {"accept-encoding": "gzip, deflate"}
+    ),
+    TooManyElements: Problem(422, "too-many-elements", "The body holds too much"),
+    TooManyBodies: Problem(503, "too-many-bodies", "Too much is being received", _RETRY),
     InvalidRequest: Problem(422, "invalid-request", "The request does not fit"),
     InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),
     NonFinitePrediction: Problem(422, "model-non-finite", "The model's answer is not finite"),

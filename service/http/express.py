@@ -77,6 +77,7 @@ class Express:
     ) -> None:
         self.engine = engine
         self.limits = limits
+        self._most_bytes = limits.plain_bytes
         self.records = records
         self.tidy = tidy
         self.loop = asyncio.get_running_loop()
@@ -99,7 +100,7 @@ class Express:
             return None
         media_type = _text(given.get(b"content-type")) or ""
         asked = _text(given.get(TIMEOUT.encode()))
-        if media_type not in hot.wire.accepted or int(length) > self.limits.max_body_bytes:
+        if media_type not in hot.wire.accepted or int(length) > self._most_bytes:
             return None
         try:
             milliseconds = self.limits.deadline_ms(asked)

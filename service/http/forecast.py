@@ -5,7 +5,7 @@ from fastapi import Request, Response
 from models.contract import Task
 from service.engine.core import Engine
 from service.engine.errors import NonFinitePrediction
-from service.http.body import read_bytes
+from service.http.body import Form, read
 from service.http.deadline import deadline
 from service.http.deflate import respond
 from service.http.errors import NotAForecaster
@@ -25,7 +25,7 @@ async def forecast(engine: Engine, request: Request, limits: Limits) -> Response
     the schema and the engine raise.
     """
     async with deadline(request, limits):
-        asked = read_asked(await read_bytes(request, limits.max_body_bytes, ACCEPTED))
+        asked = await read(request, limits, Form(ACCEPTED, read_asked))
         model = await engine.model(asked.model, None, routing_key(request))
         request.scope["entry"] = model.entry
         if model.card.task is Task.CLASSIFY:

@@ -1,8 +1,9 @@
 """What one request may ask for, and how long it may take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.http.errors import DeadlineExceeded, MalformedRequest, RequestTimeout
+from service.http.reading import LARGE, Reading
 
 TIMEOUT = "x-request-timeout-ms"
 
@@ -15,6 +16,13 @@ class Limits:
     max_body_bytes: int
     request_timeout_ms: int
     max_steps: int = 10_000  # of sessions, in one request
+    max_elements: int = 1_000_000  # numbers, arrays and objects of one document
+    reading: Reading = field(default_factory=lambda: Reading(2**27))
+
+    @property
+    def plain_bytes(self) -> int:
+        """The most bytes of a body that nothing must be asked of before it is read at once."""
+        return min(self.max_body_bytes, self.max_elements, LARGE)
 
     def deadline_ms(self, asked: str | None) -> int:
         """Return the deadline in milliseconds a header asked for; raise MalformedRequest."""

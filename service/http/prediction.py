@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.jobs import Answer, Row
-from service.http.body import read_bytes
+from service.http.body import Form, read
 from service.http.deadline import deadline
 from service.http.deflate import respond
 from service.http.limits import Limits
@@ -40,18 +40,24 @@ class Query(Protocol):
         """Return the answer's body."""
 
 
+def _whole(body: bytes, _: str | None) -> bytes:
+    return body
+
+
 @dataclass(frozen=True, slots=True)
 class WireFormat:
     """
     The media types of a body, and who reads it; "" accepts a body that declares none.
 
     ``read`` takes the body, the value of the request header ``header`` (None if it is not
-    there), the card and the most sequences allowed.
+    there), the card and the most sequences allowed.  ``text`` takes the first two, and returns
+    what of the body is JSON.
     """
 
     accepted: tuple[str, ...]
     read: Callable[[bytes, str | None, ModelCard, int], Query]
     header: str = ""
+    text: Callable[[bytes, str | None], bytes] = _whole
 
 
 async def predict(
@@ -64,9 +70,13 @@ async def predict(
     """
     request.scope["entry"] = model.entry
     async with deadline(request, limits) as ends:
-        body = await read_bytes(request, limits.max_body_bytes, wire.accepted)
-        header = ",".join(request.headers.getlist(wire.header)) if wire.header else ""
-        query = wire.read(body, header or None, model.card, limits.max_sequences)
+        header = ",".join(request.headers.getlist(wire.header)) or None if wire.header else None
+        form = Form(
+            wire.accepted,
+            lambda body: wire.read(body, header, model.card, limits.max_sequences),
+            lambda body: wire.text(body, header),
+        )
+        query = await read(request, limits, form)
         ends.shorten(query.timeout)
         async with Presence(request.receive):
             answers, request.scope["timing"] = await engine.predict(model, query.rows)

@@ -5,10 +5,11 @@ import time
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.http.errors import MalformedRequest
+from service.http.schemas import document, large
 from service.http.schemas.document import parse
 
 FILLER = ",".join(["1.25"] * 3000)  # a text long enough for the other way to count
@@ -133,3 +134,44 @@ def test_no_quarter_of_a_megabyte_takes_long_to_refuse(text):
     began = time.process_time()
     refusal(text)
     assert time.process_time() - began < 0.2
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """Make every text large, and every piece small."""
+    monkeypatch.setattr(document, "LONG", 0)
+    monkeypatch.setattr(large, "PIECE", 8)
+
+
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(tree=JSON, blank=st.sampled_from(["", " ", "\n\t  "]))
+@pytest.mark.usefixtures("pieces")
+def test_a_large_text_in_pieces_is_what_it_is_in_one(tree, blank):
+    text = blank + json.dumps(tree, separators=(f"{blank},{blank}", f"{blank}:{blank}")) + blank
+    assert parse(text.encode()) == orjson.loads(text)
+
+
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(tree=JSON, data=st.data())
+@pytest.mark.usefixtures("pieces")
+def test_a_large_text_that_is_wrong_in_one_is_wrong_in_pieces(tree, data):
+    text = bytearray(json.dumps(tree).encode())
+    place = data.draw(st.integers(0, len(text) - 1))
+    text[place : place + data.draw(st.integers(0, 2))] = data.draw(
+        st.sampled_from([b"", b",", b"[", b"]", b"}", b'"', b"\\", b":", b" ", b"1", b'""'])
+    )
+    try:
+        right = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        refusal(bytes(text))
+        return
+    try:
+        found = parse(bytes(text))
+    except MalformedRequest:
+        assert "twice" in refusal(bytes(text))
+    else:
+        assert found == right

@@ -63,7 +63,11 @@ def _read_arrow(body: bytes, card: ModelCard, max_sequences: int) -> Query:
     return ArrowQuery(body, card, max_sequences)
 
 
-FORMAT = WireFormat((JSON, arrow.MEDIA_TYPE), _read, "content-type")
+def _text(body: bytes, content_type: str | None) -> bytes:
+    return b"" if media_type(content_type or "") == arrow.MEDIA_TYPE else body
+
+
+FORMAT = WireFormat((JSON, arrow.MEDIA_TYPE), _read, "content-type", _text)
 
 
 def router(engine: Engine, limits: Limits, live: Live | None) -> APIRouter:

@@ -115,12 +115,20 @@ def _ready(model: LoadedModel, response: Response) -> ModelReady:
 
 
 def _read(body: bytes, header: str | None, card: ModelCard, max_sequences: int) -> InferQuery:
-    if header is not None and not (
-        header.isascii() and header.isdecimal() and len(header) <= 9  # noqa: PLR2004
-    ):
+    return InferQuery(body, _length(header), card, max_sequences)
+
+
+def _text(body: bytes, header: str | None) -> bytes:
+    return body[: _length(header)]
+
+
+def _length(header: str | None) -> int | None:
+    if header is None:
+        return None
+    if not (header.isascii() and header.isdecimal() and len(header) <= 9):  # noqa: PLR2004
         raise MalformedRequest("Inference-Header-Content-Length must be one whole number.")
-    return InferQuery(body, None if header is None else int(header), card, max_sequences)
+    return int(header)
 
 
 # The protocol's own clients declare no type at all, or octet-stream even for JSON alone.
-FORMAT = WireFormat(("application/json", BINARY, ""), _read, HEADER_LENGTH)
+FORMAT = WireFormat(("application/json", BINARY, ""), _read, HEADER_LENGTH, _text)

@@ -55,5 +55,5 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
 
 async def _read(request: Request, limits: Limits, wire: type[Wire]) -> Wire:
     async with deadline(request, limits):
-        body = await read_bytes(request, limits.max_body_bytes, _ACCEPTED)
+        body = await read_bytes(request, limits, _ACCEPTED)
     return validated(wire, parse(body) if body else {})

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.requests import HTTPConnection
 
 from service.engine.core import Engine, LoadedModel
-from service.http.body import read_bytes
+from service.http.body import Form, read
 from service.http.deadline import deadline
 from service.http.errors import InvalidRequest
 from service.http.limits import Limits
@@ -59,8 +59,8 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
 
     async def _open(request: Request, model: LoadedModel, tenant: str) -> Response:
         async with deadline(request, limits):
-            sent = await read_bytes(request, limits.max_body_bytes, (JSON,))
-            opening = read_opening(sent, model.card)
+            form = Form((JSON,), lambda body: read_opening(body, model.card))
+            opening = await read(request, limits, form)
             async with Presence(request.receive):
                 if opening.token is not None:
                     session, answer = await sessions.adopt(model, tenant, opening.token), None
@@ -116,7 +116,7 @@ def state_router(sessions: Sessions, limits: Limits) -> APIRouter:
     async def restore(request: Request, id: Id, tenant: Tenant) -> Response:  # noqa: A002
         """Put a session where an exported state says it stood; this takes a step's number."""
         async with deadline(request, limits):
-            token = read_state(await read_bytes(request, limits.max_body_bytes, (JSON,)))
+            token = await read(request, limits, Form((JSON,), read_state))
             session, model = await sessions.restore(tenant, id, token)
         return Response(describe(session, model.card), media_type=JSON)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.engine.catalogue import MAIN
 from service.engine.core import Engine
-from service.http.body import read_bytes
+from service.http.body import Form, read
 from service.http.deadline import deadline
 from service.http.errors import InvalidRequest, document
 from service.http.limits import Limits
@@ -28,14 +28,13 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
     """Return the routes by which an engine's sessions are stepped."""
     routes = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEMS)
 
-    async def read(request: Request) -> bytes:
-        return await read_bytes(request, limits.max_body_bytes, (JSON,))
-
     @routes.post("/sessions/{id}/steps/{n}", response_model=StepOut)
     async def step(request: Request, id: Id, n: str, tenant: Tenant) -> Response:  # noqa: A002
         """Take step ``n``; the step taken last, sent again is answered byte for byte as it was."""
         async with deadline(request, limits):
-            asked = read_step(await read(request), id, _number(n))
+            number = _number(n)
+            form = Form((JSON,), lambda body: read_step(body, id, number))
+            asked = await read(request, limits, form)
             async with Presence(request.receive):
                 (told,) = await sessions.step(tenant, [asked])
         if not isinstance(told, Taken):
@@ -47,7 +46,8 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
         """Take steps of many sessions, each answered for itself, in the order sent."""
         await engine.model(name, MAIN)
         async with deadline(request, limits):
-            asked = read_steps(parse(await read(request)), limits.max_steps)
+            form = Form((JSON,), lambda body: read_steps(parse(body), limits.max_steps))
+            asked = await read(request, limits, form)
             async with Presence(request.receive):
                 told = await sessions.step(tenant, asked, model=name)
         return Response(_all(asked, told, request), media_type=JSON)

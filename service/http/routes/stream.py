@@ -14,12 +14,20 @@ from service.engine.core import Engine
 from service.engine.errors import EngineError
 from service.engine.jobs import ORIGIN
 from service.http.access import Records, Visit, identify
-from service.http.errors import DeadlineExceeded, InvalidRequest, RequestError, answer, document
+from service.http.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    RequestError,
+    TooManyBodies,
+    answer,
+    document,
+)
 from service.http.limits import Limits
+from service.http.reading import LARGE, Hold
 from service.http.routes.native import Name
 from service.http.routes.sessions import tenant_of
 from service.http.routes.steps import one
-from service.http.schemas.document import parse
+from service.http.schemas.document import check_elements, parse
 from service.http.schemas.steps import NamedStep, read_named
 from service.sessions.sessions import Sessions
 
@@ -81,7 +89,16 @@ async def _answers(
 ) -> list[bytes]:
     """Return what each message is told, in order."""
     tenant, model, request_id = who
-    read = [_read(message, request_id) for message in messages]
+    size = sum(map(len, messages))
+    try:
+        with Hold(limits.reading) as hold:
+            hold.grow(size)
+            read = await hold.read(
+                lambda: [_read(message, request_id, limits) for message in messages],
+                large=size > LARGE,
+            )
+    except TooManyBodies as exc:
+        return [_refusal(exc, request_id) for _ in messages]
     steps = [each for each in read if isinstance(each, NamedStep)]
     milliseconds = limits.request_timeout_ms
     try:
@@ -93,9 +110,11 @@ async def _answers(
     return [each if isinstance(each, bytes) else one(each, next(told), request_id) for each in read]
 
 
-def _read(message: bytes, request_id: str) -> NamedStep | bytes:
+def _read(message: bytes, request_id: str, limits: Limits) -> NamedStep | bytes:
     """Return the step of a message, or why it is none."""
     try:
+        if len(message) > limits.max_elements:
+            check_elements(message, limits.max_elements)
         return read_named(parse(message), "")
     except RequestError as exc:
         return _refusal(exc, request_id)

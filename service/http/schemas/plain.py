@@ -8,18 +8,21 @@ wrong or only unusual, is None, and read by the careful way, which names the pla
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import cast
 
 import numpy as np
 import simdjson
 
 from service.engine.jobs import Array
-from service.http.schemas.document import count, has_long_number
+from service.http.schemas.scan import count, has_long_number
 
 _TOP = {"sequences", "quantiles", "explain"}
 _ITEM = {"values", "id", "start", "future"}
 _NUMBER = b"0123456789+-.eE \t\r\n"  # what numbers are made of, and blanks
+ROWS = 4096
 KEPT = 2**18  # bytes; a parser keeps buffers for the largest body that it has seen
+MOST = 2**22  # bytes; of more simdjson, too, would hold the interpreter for long
 _parser = simdjson.Parser()  # one event loop, one parser
 
 
@@ -49,7 +52,7 @@ class _NotPlain(Exception):
 
 def read(body: bytes, max_sequences: int) -> Asked | None:
     """Return the request, or None unless it is plain from its first byte to its last."""
-    if body[:1] != b"{" or has_long_number(body):  # a byte order mark, say
+    if body[:1] != b"{" or len(body) > MOST or has_long_number(body):  # a byte order mark, say
         return None
     try:
         parser = _parser if len(body) <= KEPT else simdjson.Parser()
@@ -110,7 +113,10 @@ class _Reader:
             if len(numbers) != len(values):
                 raise _NotPlain
             return numbers[:, np.newaxis]
-        widths = set(map(len, cast(list[simdjson.Array], values)))  # what is no array has none
+        widths: set[int] = set()
+        rows = iter(cast(list[simdjson.Array], values))
+        while some := set(map(len, islice(rows, ROWS))):  # what is no array has no length
+            widths |= some  # and other threads may go on
         width = widths.pop()
         if widths or not width:
             raise _NotPlain

@@ -28,6 +28,9 @@ from service.sessions.steps import Inputs
 from service.sessions.stream import Stream, begin
 from service.sessions.turns import Session
 
+# It is held against its signature while nothing else goes on.
+Token = Annotated[str, Field(max_length=2**22)]
+
 
 class OpenIn(WireModel):
     """What a session begins with; all of it may be left out, unless the card needs it."""
@@ -46,7 +49,7 @@ class OpenIn(WireModel):
     )
     quantiles: Wanted | None = None
     explain: Explain = Field(default_factory=list)
-    state: str | None = Field(
+    state: Token | None = Field(
         None, description="a state that was exported, instead of all the rest"
     )
 
@@ -54,7 +57,7 @@ class OpenIn(WireModel):
 class StateOut(WireModel):
     """The state of a session: opaque, signed, and good only for the very same model file."""
 
-    state: str
+    state: Token
 
 
 class LiveAccuracyOut(WireModel):
@@ -91,7 +94,7 @@ class _Sent(WireModel):
     future: Any = None
     quantiles: Wanted | None = None
     explain: Explain = Field(default_factory=list)
-    state: str | None = None
+    state: Token | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.http.errors import InvalidRequest
+from service.http.schemas.arrays import to_array
 from service.http.schemas.oip_parameters import kind, parameters_of, unknown_field
 
 Tensor = NDArray[Any]
@@ -110,8 +111,7 @@ def _from_json(data: object, shape: list[int], wanted: TensorType, place: str) -
     if len(flat) != prod(shape):
         raise InvalidRequest(place, f"the shape takes {prod(shape)} numbers, got {len(flat)}")
     try:
-        with np.errstate(over="ignore"):  # becomes infinite, which is refused with its place
-            return np.array(flat, wanted.dtype).reshape(shape)
+        return to_array(flat, wanted.dtype).reshape(shape)
     except OverflowError:
         raise InvalidRequest(place, f"a number out of the range of {wanted.datatype}") from None
 
