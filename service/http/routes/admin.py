@@ -97,7 +97,7 @@ class _Asked:
     async def body(self, request: Request, *, optional: bool = False) -> bytes:
         accepted = (JSON, "") if optional else (JSON,)
         async with deadline(request, self._limits):
-            return await read_bytes(request, self._limits.max_body_bytes, accepted)
+            return await read_bytes(request, self._limits, accepted)
 
     async def read(self, request: Request, wire: type[Wire], *, optional: bool = False) -> Wire:
         body = await self.body(request, optional=optional)
