@@ -14,6 +14,7 @@ from service.http.access import Access, Records, Tracing
 from service.http.bounded import RECORDS
 from service.http.express import Express, HotRoute
 from service.http.limits import Limits
+from service.http.methods import HeadAsGet
 from service.http.metrics import Metrics
 from service.http.openapi import describe
 from service.http.protocol import EXPRESS
@@ -127,6 +128,7 @@ def create_app(
         app.include_router(stream.router(engine, sessions, limits, records))
         app.include_router(session_routes.state_router(sessions, limits))
     errors.install(app)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Access, records=records, tidy=tidy)
     app.openapi = describe(app, engine)  # type: ignore[method-assign]  # the documented way
     return app

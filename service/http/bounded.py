@@ -18,10 +18,9 @@ from service.http.access import REFUSAL, Records
 from service.http.answers import Outgoing, farewell, lines
 from service.http.connections import Connections, Line
 from service.http.errors import MalformedHttp, RequestError, RequestTimeout, TooManyConnections
-from service.http.framing import Chunks, Stage, explain, inspect, measure
+from service.http.framing import HEALTH, Chunks, Stage, explain, inspect, measure
 
 RECORDS = "records"  # where the lifespan's state holds who counts refusals
-HEALTH = frozenset({b"/health/live", b"/health/ready"})  # answered beyond the last connection, too
 ONE_READ = 2**18  # bytes; a head may come with the end of the request before it
 _HOP_BY_HOP = frozenset({b"upgrade", b"connection", b"http2-settings"})
 log = logging.getLogger(__name__)
@@ -215,7 +214,7 @@ class Bounded(HttpToolsProtocol):
 
     def inspect(self) -> None:
         """Raise RequestError if the request is refused for its head."""
-        if self._surplus and self.url.partition(b"?")[0] not in HEALTH:
+        if self._surplus and not HEALTH.fullmatch(self.url):
             raise TooManyConnections
         version, bounds = self.parser.get_http_version(), self._register.bounds
         inspect(version, self.url, self.headers, bounds)

@@ -24,6 +24,7 @@ from service.engine.errors import (
     NonFinitePrediction,
     Overloaded,
 )
+from service.http.methods import refined
 from service.sessions.errors import (
     ModelChanged,
     NotASession,
@@ -201,6 +202,11 @@ TABLE: Mapping[type[Exception], Problem] = {
     SessionsFull: Problem(503, "sessions-full", "There is no room for more", _LATER),
     StoreUnavailable: Problem(503, "store-unavailable", "The store does not answer", _RETRY),
 }
+_TITLES = {
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "Wrong method"),
+    426: ("upgrade-required", "A WebSocket is expected"),
+}
 _TENANT_FULL = Problem(429, "too-many-sessions", "The tenant's room is used up", _LATER)
 
 
@@ -271,8 +277,8 @@ async def _answer(request: Request, exc: Exception) -> Response:
 async def _answer_framework(request: Request, exc: Exception) -> Response:
     request_id = request.scope.get("request_id")
     if isinstance(exc, HTTPException):
-        titles = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "Wrong method")}
-        kind, title = titles.get(exc.status_code, ("http-error", "The request was refused"))
+        exc = refined(exc, request.scope, request.app.routes)
+        kind, title = _TITLES.get(exc.status_code, ("http-error", "The request was refused"))
         problem = Problem(exc.status_code, kind, title, exc.headers or {})
         request.scope["problem"] = kind
         return problem_response(problem, str(exc.detail), request_id)

@@ -9,6 +9,8 @@ from service.http.answers import Headers
 from service.http.connections import Bounds
 from service.http.errors import HeadersTooLarge, MalformedHttp, RequestError, UriTooLong
 
+# Answered beyond the last connection, too.
+HEALTH = re.compile(rb"(/v2)?/health/(live|ready)")
 _UNREADABLE = "The request is not HTTP/1.1."
 _PATH = re.compile(rb"/|\*$|https?://[^/?#]+/", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
