@@ -209,8 +209,8 @@ class Batcher:
 
     def _runs_here(self, batch: Sequence[Job]) -> bool:
         limit = self.slots.inline_seconds
-        if not limit or self._is_bulk(batch[0]):
-            return False
+        if not limit or batch[0].ticket.background or self._is_bulk(batch[0]):
+            return False  # the loop is for those who wait
         if self.slots.share > 1 and (self._running or self.waiting):
             return False
         return self._costs.seconds(len(batch), max(job.length for job in batch)) <= limit

@@ -8,6 +8,7 @@ from models.repository import Stamp
 from models.serving import Serving
 from service.engine.errors import EngineError, ModelNotFound, ModelUnavailable, ModelWithdrawn
 from service.engine.loading import LoadedModel
+from service.engine.shadow import Mirror, ShadowObserver
 from service.engine.traffic import Split
 
 Key: TypeAlias = tuple[str, int]  # name and version
@@ -65,7 +66,9 @@ class Catalogue:
     ``answering`` and ``splits`` are what a request looks into; all else follows from the shelves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shadows: ShadowObserver | None = None) -> None:
+        self._shadows = shadows
+        self.mirrors: dict[str, Mirror] = {}
         self.shelves: dict[str, Shelf] = {}
         self.memory: dict[Key, LoadedModel] = {}
         self.stamps: dict[Key, Stamp | None] = {}  # of the files in memory
@@ -112,6 +115,7 @@ class Catalogue:
         for old in [old for old in self.answering if old[0] == name]:
             del self.answering[old]
         self.splits.pop(name, None)
+        self._cast_shadow(name, shelf)
         self.answering.update(self._answers(name, shelf))
         if shelf.traffic and len(shelf.traffic.choices) > 1:
             self.splits[name] = shelf.traffic
@@ -152,6 +156,15 @@ class Catalogue:
         if failures:
             return ModelUnavailable(name, max(failures), failures[max(failures)].reason)
         return ModelWithdrawn(name) if shelf.serving.withdrawn else ModelNotFound(name)
+
+    def _cast_shadow(self, name: str, shelf: Shelf) -> None:
+        """Let the shadow be asked; one that is asked already goes on, with what it has found."""
+        model, present = shelf.shadow, self.mirrors.get(name)
+        share = shelf.serving.shadow.share if shelf.serving.shadow else 0.0
+        if model is None:
+            self.mirrors.pop(name, None)
+        elif present is None or present.model is not model or present.share != share:
+            self.mirrors[name] = Mirror(model, share, self._shadows)
 
     def _note_named(self, now: float) -> None:
         self._named_at |= dict.fromkeys(self.named, now)

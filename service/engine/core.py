@@ -19,6 +19,7 @@ from service.engine.lifecycle import Change, Lifecycle
 from service.engine.loading import LoadedModel, Loader, ObserverFactory
 from service.engine.options import EngineOptions
 from service.engine.runner import Device
+from service.engine.shadow import Mirror, ShadowObserver
 from service.engine.watcher import Watcher
 
 __all__ = ["Engine", "EngineOptions", "LoadedModel", "VersionState", "insist_on_finite"]
@@ -39,11 +40,12 @@ class Engine:
         repository: Repository,
         options: EngineOptions | None = None,
         observers: ObserverFactory = lambda _name, _version: None,
+        shadows: ShadowObserver | None = None,
     ) -> None:
         self._repository = repository
         self.options = options or EngineOptions()
         self._loader = Loader(self.options, observers)
-        self._catalogue = Catalogue()
+        self._catalogue = Catalogue(shadows)
         self._lifecycle = Lifecycle(
             repository, self._loader, self._catalogue, self.options.idle_seconds
         )
@@ -207,6 +209,10 @@ class Engine:
         """Return what a model shall do and does in this process; not to be changed."""
         return self._catalogue.shelf(name)
 
+    def mirror(self, name: str) -> Mirror | None:
+        """Return what asks a model's shadow, if it has one in force."""
+        return self._catalogue.mirrors.get(name)
+
     def desired(self, name: str) -> Serving:
         """Return the state that a model shall be in, as this process has last read it."""
         return self._catalogue.shelf(name).serving
@@ -239,6 +245,8 @@ class Engine:
         check_rows(rows, model.card)
         answers, timing = await model.batcher.predict(rows, background=background)
         insist_on_finite(answers)
+        if not background and (mirror := self.mirror(model.entry.name)):
+            mirror.offer(model, rows, answers)
         return answers, timing
 
     def submit(
@@ -253,6 +261,9 @@ class Engine:
         Raises InvalidSequence, Overloaded, EngineStopped.
         """
         check_rows(rows, model.card)
+        mirrors = self._catalogue.mirrors
+        if mirrors and (mirror := mirrors.get(model.entry.name)):
+            tell = mirror.after(model, rows, tell)
         return model.batcher.submit(rows, tell)
 
 

@@ -16,6 +16,7 @@ from service.engine.errors import (
     ModelWithdrawn,
 )
 from service.engine.loading import LoadedModel, Loader
+from service.engine.shadow import unlike
 from service.engine.traffic import Split
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,7 @@ class Lifecycle:
                 shelf.aliases[alias] = model
         if serving.shadow:
             shelf.shadow = await load(serving.version(serving.shadow.version), "is the shadow")
+            _check_shadow(shelf)
         loaded = [await load(version, "shall be loaded") for version in serving.loaded]
         shelf.loaded = [model for model in loaded if model]
         return shelf
@@ -224,3 +226,14 @@ class Lifecycle:
             finally:
                 self._loading.discard(key)
             return catalogue.memory.get(key)
+
+
+def _check_shadow(shelf: Shelf) -> None:
+    """Drop a shadow whose answers cannot be held against those of the version that serves."""
+    if shelf.shadow and shelf.main:
+        fields = unlike(shelf.shadow.card, shelf.main.card)
+        if fields:
+            version, shelf.shadow = shelf.shadow.entry.version, None
+            shelf.problems.append(
+                f"version {version} is the shadow, but its card differs: {fields}"
+            )

@@ -143,5 +143,5 @@ def app() -> FastAPI:
     metrics = Metrics()
     tracing = configured()
     observers = metrics.observer if tracing is None else tracing.beside(metrics.observer)
-    engine = Engine(settings.repository(), settings.engine_options(), observers)
+    engine = Engine(settings.repository(), settings.engine_options(), observers, metrics.shadows)
     return create_app(engine, settings, metrics, settings.open_store(), tracing)

@@ -21,6 +21,7 @@ from service.http.meters.models import ModelMeter
 from service.http.meters.processes import Processes
 from service.http.meters.requests import RequestMeter
 from service.http.meters.sessions import LiveMeter, StepMeter, StoreMeter
+from service.http.meters.shadows import ShadowMeter
 from service.http.meters.tally import SECONDS
 from service.sessions.observer import StepsReport
 from service.sessions.score import Sums
@@ -44,6 +45,7 @@ class Metrics:
         self.steps = StepMeter(registry)
         self.store = StoreMeter(registry)
         self.live = LiveMeter(registry)
+        self.shadows = ShadowMeter(registry)
         self.loop_lag = Histogram(
             "seqserve_loop_lag_seconds",
             "How late the event loop was, asked twice a second",

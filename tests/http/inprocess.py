@@ -45,7 +45,7 @@ async def running(
     """Yield a service; without a store it has no sessions."""
     metrics = Metrics()
     observers = metrics.observer if tracing is None else tracing.beside(metrics.observer)
-    engine = Engine(settings.repository(), settings.engine_options(), observers)
+    engine = Engine(settings.repository(), settings.engine_options(), observers, metrics.shadows)
     async with LifespanManager(create_app(engine, settings, metrics, store, tracing)) as manager:
         transport = httpx.ASGITransport(manager.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -46,6 +46,22 @@ class _Out(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class DifferenceOut(_Out):
+    """By how much a shadow's values differ from those that were answered, in their unit."""
+
+    values: int
+    mean_absolute: float
+    largest: float
+
+
+class ShadowOut(_Out):
+    """What the shadow of the process that answers has found since it became one."""
+
+    requests: dict[Literal["compared", "dropped", "failed"], int]
+    # The version that answered -> the target, or the class -> the difference.
+    differences: dict[int, dict[str, DifferenceOut]]
+
+
 class VersionOut(_Out):
     """Where a version stands in the process that answers."""
 
@@ -72,6 +88,7 @@ class ModelState(_Out):
     desired: Serving
     in_force: InForce
     versions: list[VersionOut]
+    shadow: ShadowOut | None  # None: no shadow is in force
 
 
 class ModelStates(_Out):
@@ -102,7 +119,22 @@ def state(engine: Engine, name: str) -> ModelState:
             VersionOut(version=each.version, state=each.state, reason=each.reason)
             for each in engine.index(name)
         ],
+        shadow=_shadow(engine, name),
     )
+
+
+def _shadow(engine: Engine, name: str) -> ShadowOut | None:
+    mirror = engine.mirror(name)
+    if mirror is None:
+        return None
+    differences = {
+        version: {
+            target: DifferenceOut(values=each.count, mean_absolute=each.mean, largest=each.largest)
+            for target, each in found.items()
+        }
+        for version, found in mirror.differences.items()
+    }
+    return ShadowOut(requests=mirror.outcomes, differences=differences)
 
 
 def read_serving(body: bytes) -> Serving:

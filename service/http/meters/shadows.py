@@ -1,0 +1,53 @@
+"""Shadows: what was asked of them, and by how much their answers differ from those given."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from service.engine.loading import LoadedModel
+from service.engine.shadow import Found, Outcome
+
+_SHADOW = ("model", "version")
+_TARGET = (*_SHADOW, "target")
+
+
+class ShadowMeter:
+    """The shadows of all models; the engine's ShadowObserver."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "seqserve_shadow_requests",
+            "Requests that a shadow was to be asked, by what became of them",
+            (*_SHADOW, "outcome"),
+            registry=registry,
+        )
+        self.values = Counter(
+            "seqserve_shadow_values",
+            "Predicted values of a shadow that were compared",
+            _TARGET,
+            registry=registry,
+        )
+        self.difference = Counter(
+            "seqserve_shadow_absolute_difference",
+            "Sum of the absolute differences of these values, in the target's unit",
+            _TARGET,
+            registry=registry,
+        )
+        self.largest = Gauge(
+            "seqserve_shadow_largest_difference",
+            "The largest of them since the process began",
+            _TARGET,
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._largest: dict[tuple[str, str, str], float] = {}
+
+    def on_shadow(self, shadow: LoadedModel, outcome: Outcome, found: Found) -> None:
+        """Hear what became of one request, and by how much the answers differ."""
+        model = shadow.entry.name, str(shadow.entry.version)
+        self.requests.labels(*model, outcome).inc()
+        for target, difference in found.items():
+            labels = *model, target
+            self.values.labels(*labels).inc(difference.count)
+            self.difference.labels(*labels).inc(difference.total)
+            largest = max(self._largest.get(labels, 0.0), difference.largest)
+            self._largest[labels] = largest
+            self.largest.labels(*labels).set(largest)
