@@ -145,6 +145,15 @@ async def test_the_likeliest_classes_are_an_output_where_they_are_asked_for(serv
         assert "from 1 to 3" in answer.json()["detail"]
 
 
+async def test_it_makes_no_forecasts_for_kserve_s_clients(service: Service):
+    assert (await service.client.get("/v1/timeseries/models")).json() == []
+    series = {"type": "univariate_time_series", "name": "a", "series": [1.0], "frequency": "day"}
+    body = {"model": MODEL, "inputs": [series], "options": {"horizon": 1}}
+    refused = await service.client.post("/v1/timeseries/forecast", json=body)
+    assert refused.status_code == 422
+    assert refused.json()["type"].endswith("not-a-forecaster")
+
+
 async def test_attention_comes_with_a_label_where_it_is_asked_for(service: Service):
     for answer, (_, _, values) in zip(
         await predictions(service, asked(explain=["attention"]), ATTENDING), NEW, strict=True

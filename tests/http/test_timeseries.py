@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from models.repository import Repository
+from service.http.reading import LARGE
 from service.http.schemas.timeseries import ForecastRequest, ForecastResponse
 from tests.engine.graphs import Graph, card
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
@@ -290,6 +291,32 @@ async def test_a_forecast_that_is_not_finite_names_its_input():
         answer = await service.client.post(PATH, json=asked(*inputs))
         assert answer.status_code == 422
         assert answer.json()["detail"] == "inputs[2]: the model's answer is not finite."
+
+
+async def test_a_version_can_be_named(service: Service):
+    expected = await native(service, GRU, weeks(30))
+    found = await forecast(service, asked(GOOD) | {"model_version": "1"})
+    assert found["outputs"][0]["content"][0]["mean_forecast"] == expected[0]["mean"]
+    for version in ("2", "stable", "../1", "0", "9" * 30):
+        body = asked(GOOD) | {"model_version": version}
+        answer = await service.client.post(PATH, json=body)
+        assert answer.status_code == 404
+    numbered = await service.client.post(PATH, json=asked(GOOD) | {"model_version": 1})
+    assert numbered.status_code == 422
+
+
+async def test_a_large_body_is_read_and_answered_alike():
+    settings = SMALL.model_copy(update={"max_body_bytes": 2**20})
+    async with running(settings) as service:
+        inputs = [GOOD | {"series": weeks(104, 300 + number)} for number in range(60)]
+        padding = {"metadata": {"much": "x" * LARGE}}
+        small, large = [await forecast(service, asked(*inputs) | more) for more in ({}, padding)]
+        assert [each["content"] for each in small["outputs"]] == [
+            each["content"] for each in large["outputs"]
+        ]
+        bad = asked(series(weeks(25))) | padding
+        refused = await service.client.post(PATH, json=bad)
+        assert refused.json()["detail"].startswith("inputs[0].series: expected 26 to 104 steps")
 
 
 async def test_the_models_are_the_forecasters(service: Service):

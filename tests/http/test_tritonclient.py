@@ -90,11 +90,15 @@ def test_json_and_binary_have_the_native_bits(served, client, incoming, outgoing
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_compressed_answers_have_the_same_bits(served, client, coding):
+def test_compressed_requests_and_answers_have_the_same_bits(served, client, coding):
     for binary in (True, False):
         outputs = [triton.InferRequestedOutput("predictions", binary_data=binary)]
         result = client.infer(
-            GRU, [sequences(WINDOWS)], outputs=outputs, response_compression_algorithm=coding
+            GRU,
+            [sequences(WINDOWS)],
+            outputs=outputs,
+            request_compression_algorithm=coding,
+            response_compression_algorithm=coding,
         )
         found = result.as_numpy("predictions")
         assert found.tobytes() == expected(served, WINDOWS).tobytes()
@@ -193,8 +197,14 @@ async def test_the_asyncio_client_works_as_well(served):
         assert await client.is_model_ready(GRU)
         assert len(await client.get_model_repository_index()) == 4
         outputs = [triton_aio.InferRequestedOutput("predictions", binary_data=False)]
-        for asked in (None, outputs):
-            result = await client.infer(GRU, [sequences(WINDOWS)], outputs=asked)
+        for asked, coding in ((None, None), (outputs, None), (outputs, "gzip"), (None, "deflate")):
+            result = await client.infer(
+                GRU,
+                [sequences(WINDOWS)],
+                outputs=asked,
+                request_compression_algorithm=coding,
+                response_compression_algorithm=coding,
+            )
             found = result.as_numpy("predictions")
             assert found.tobytes() == expected(served, WINDOWS).tobytes()
         with pytest.raises(InferenceServerException, match="There is no model 'unknown'"):

@@ -1,13 +1,25 @@
-"""KServe's time-series forecast API. A route finds, asks, wraps."""
+"""KServe's time-series forecast API; which model a request asks is in its body."""
+
+from asyncio import wrap_future
 
 from fastapi import APIRouter, Request, Response
 
 from models.contract import Task
-from service.engine.core import Engine
-from service.http.forecast import forecast as forecast_with
+from service.engine.core import Engine, LoadedModel
+from service.engine.errors import NonFinitePrediction
+from service.http.body import Form, read
+from service.http.deadline import deadline
+from service.http.deflate import respond
+from service.http.errors import NotAForecaster
 from service.http.limits import Limits
-from service.http.routes.native import PROBLEMS
-from service.http.schemas.timeseries import ForecastResponse
+from service.http.prediction import routing_key
+from service.http.presence import Presence
+from service.http.reading import LARGE
+from service.http.routes.native import PROBLEMS, named_version
+from service.http.schemas.forecast import ForecastQuery, read_asked
+from service.http.schemas.timeseries import Asked, ForecastResponse
+
+ACCEPTED = ("application/json",)
 
 
 def router(engine: Engine, limits: Limits) -> APIRouter:
@@ -16,8 +28,18 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
 
     @routes.post("/forecast", response_model=ForecastResponse)
     async def forecast(request: Request) -> Response:
-        """Forecast each series, in the order sent, with the newest version of the model named."""
-        return await forecast_with(engine, request, limits)
+        """Forecast each series, in the order sent, with the model that the body names."""
+        async with deadline(request, limits):
+            form = Form(ACCEPTED, lambda body: (read_asked(body), len(body)))
+            asked, size = await read(request, limits, form)
+            model = await _model(engine, asked, request)
+            query = await _query(asked, model, limits, large=size > LARGE)
+            try:
+                async with Presence(request.receive):
+                    answers, request.scope["timing"] = await engine.predict(model, query.rows)
+            except NonFinitePrediction as exc:
+                raise NonFinitePrediction(exc.index, query.place(exc.index)) from None
+        return await respond(query.write(answers, model.entry.version), request)
 
     @routes.get("/models")
     async def models() -> list[str]:
@@ -30,3 +52,24 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
         ]
 
     return routes
+
+
+async def _model(engine: Engine, asked: Asked, request: Request) -> LoadedModel:
+    """Return who is asked; raise what ``Engine.model`` does, and NotAForecaster."""
+    if asked.model_version is None:
+        model = await engine.model(asked.model, None, routing_key(request))
+    else:
+        model = await named_version(engine, asked.model, asked.model_version)
+    request.scope["entry"] = model.entry
+    if model.card.task is Task.CLASSIFY:
+        raise NotAForecaster(model.entry.name)
+    return model
+
+
+async def _query(asked: Asked, model: LoadedModel, limits: Limits, *, large: bool) -> ForecastQuery:
+    """Hold a request against the card, where its body was read."""
+
+    def hold() -> ForecastQuery:
+        return ForecastQuery(asked, model.card, limits.max_sequences)
+
+    return await wrap_future(limits.reading.submit(hold)) if large else hold()

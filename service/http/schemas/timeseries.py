@@ -54,6 +54,9 @@ class ForecastRequest(WireModel):
     inputs: list[TimeSeriesInput]
     options: ForecastOptions
     metadata: dict[str, Any] | None = Field(None, description="the caller's own; not read")
+    model_version: Word | None = Field(
+        None, description="not KServe's: a version's number or alias, in the place of the traffic's"
+    )
 
 
 class AskedInput(WireModel):
@@ -75,6 +78,7 @@ class Asked(WireModel):
     inputs: list[Any]
     options: ForecastOptions
     metadata: Mapping[str, Any] | None = None
+    model_version: Word | None = None
 
 
 class _Out(BaseModel):
