@@ -25,11 +25,13 @@ RUN useradd --system --uid 10001 --no-create-home seqserve \
 COPY --from=build /opt/seqserve /opt/seqserve
 ENV PATH=/opt/seqserve/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     SEQSERVE_CACHE=/tmp/seqserve-cache SEQSERVE_STORE=sqlite:////var/lib/seqserve/sessions.db \
-    SEQSERVE_STATES=/var/lib/seqserve/states
+    SEQSERVE_STATES=/var/lib/seqserve/states \
+    SEQSERVE_USAGE=/var/lib/seqserve/usage
 VOLUME /var/lib/seqserve
 USER 10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 ENTRYPOINT ["seqserve"]
+# Without keys this refuses to start: see "Keys" in the README, and compose.yaml.
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
 from pydantic import ValidationError
@@ -14,12 +16,20 @@ from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
 from service.accuracy import describe, summary
 from service.http.metrics import MULTIPROCESS
-from service.http.port import Place, bind
+from service.http.port import Place, bind, is_public
+from service.keys.commands import keys
+from service.keys.errors import UnusableKeys, UnusableUsage
 from service.sessions.errors import UnusableStore
 from service.settings import Settings
 from service.supervisor import supervise
 
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
+NO_KEYS = (
+    "Others reach {host}, and there are no keys to ask them for.  Make one with 'seqserve keys add "
+    "NAME --keys FILE --scope predict' and set SEQSERVE_KEYS=FILE; or listen on 127.0.0.1; or, to "
+    "let strangers in, say --no-keys-on-public-address (SEQSERVE_NO_KEYS_ON_PUBLIC_ADDRESS=true)."
+)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
@@ -42,6 +52,16 @@ class Commands(click.Group):
         return None
 
 
+def _setting(name: str, **options: object) -> Callable[[_Command], _Command]:
+    """Return an option that is a setting, and wins over the environment."""
+
+    def keep(_: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value is not None:
+            os.environ[f"SEQSERVE_{parameter.name}".upper()] = str(value)
+
+    return click.option(name, expose_value=False, callback=keep, **cast(dict[str, Any], options))
+
+
 @click.group(cls=Commands)
 @click.version_option(package_name="seqserve")
 def main() -> None:
@@ -54,6 +74,13 @@ def main() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes that share the port.")
 @click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]))
+@_setting("--keys", type=click.Path(path_type=Path), help="File of the keys to ask for.")
+@_setting(
+    "--no-keys-on-public-address",
+    is_flag=True,
+    default=None,
+    help="Let strangers in: listen without keys where others reach it.",
+)
 def serve(
     models: Path | None, host: str, port: int, workers: int | None, provider: str | None
 ) -> None:
@@ -67,6 +94,7 @@ def serve(
     if settings.provider == "cuda":
         _insist_on_cuda()
     _check_store(settings)
+    _check_keys(settings, host)
     with ExitStack() as stack:
         if settings.workers > 1:
             folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")
@@ -96,6 +124,9 @@ def list_models(folder: Path | None) -> None:
         click.echo(f"{name}  version {entry.version}  {summary(card)}")
         for line in describe(card):
             click.echo(f"    {line}")
+
+
+main.add_command(keys)
 
 
 @main.command()
@@ -141,6 +172,18 @@ def _check_store(settings: Settings) -> None:
         raise click.UsageError(f"SEQSERVE_STORE: {exc}") from exc
     if store is not None:
         asyncio.run(store.close())
+
+
+def _check_keys(settings: Settings, host: str) -> None:
+    """End with one line if the keys cannot be used, or if there are none and strangers come."""
+    try:
+        keyring = settings.open_keyring()
+    except UnusableKeys as exc:
+        raise click.UsageError(f"SEQSERVE_KEYS: {exc}") from exc
+    except UnusableUsage as exc:
+        raise click.UsageError(f"SEQSERVE_USAGE: {exc}") from exc
+    if keyring is None and not settings.no_keys_on_public_address and is_public(host):
+        raise click.UsageError(NO_KEYS.format(host=host))
 
 
 def _insist_on_cuda() -> None:

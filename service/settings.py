@@ -1,6 +1,7 @@
 """The settings of the service, read from the environment; the last module that knows it."""
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
 from service.engine.vetting.verdict import VettingLimits
 from service.http.connections import Bounds
+from service.keys.ring import Keyring
+from service.keys.usage import Usage
 from service.sessions.location import open_store
 from service.sessions.sessions import SessionOptions
 from service.sessions.store import Limits, Store
@@ -148,6 +151,14 @@ class Settings(BaseSettings):
     state_key: SecretStr = Field(
         SecretStr(""), description="signs exported states; unset: a key that the store keeps"
     )
+    keys: Path | None = Field(
+        None, description="the file of keys; unset: whoever reaches the service may use it"
+    )
+    usage: Path = Field(DATA / "usage", description="what each key has used of its rate and quota")
+    no_keys_on_public_address: bool = Field(
+        default=False,
+        description="listen without keys where others reach it; they may do all but administer",
+    )
     drain_s: Annotated[float, Field(ge=0)] = Field(
         5, description="time after SIGTERM in which all is served and readiness says 503"
     )
@@ -205,6 +216,12 @@ class Settings(BaseSettings):
             self.max_tenant_bytes,
         )
         return open_store(self.store, limits=limits, durability=self.durability)
+
+    def open_keyring(self) -> Keyring | None:
+        """Return the keys to ask for, None for none; raise UnusableKeys or UnusableUsage."""
+        if self.keys is None:
+            return None
+        return Keyring(self.keys, Usage.open(self.usage), time.time())
 
     def engine_options(self) -> EngineOptions:
         """Return what the engine must know, as its own value."""

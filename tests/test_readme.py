@@ -237,8 +237,8 @@ def _written(default: object) -> str:
         return "~/.cache/seqserve"
     if default is None or default == SecretStr(""):
         return "unset"
-    if isinstance(default, str):
-        return default.replace(str(Path.home()), "~")
+    if isinstance(default, (str, Path)):
+        return str(default).replace(str(Path.home()), "~")
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

@@ -13,6 +13,8 @@ from service.http import errors
 from service.http.access import Access, Records, Tracing
 from service.http.bounded import RECORDS
 from service.http.express import Express, HotRoute
+from service.http.gate import Gate, Strangers
+from service.http.guard import Guard
 from service.http.limits import Limits
 from service.http.methods import HeadAsGet
 from service.http.metrics import Metrics
@@ -66,14 +68,19 @@ DESCRIPTION = (
 )
 
 
-def create_app(
+def create_app(  # noqa: PLR0913, PLR0917  one part each
     engine: Engine,
     settings: Settings,
     metrics: Metrics,
     store: Store | None = None,
     tracing: Tracing | None = None,
+    gate: Gate | Strangers | None = None,
 ) -> FastAPI:
-    """Return the application; its lifespan starts and stops the engine, and closes the store."""
+    """
+    Return the application; its lifespan starts and stops the engine, and closes the store.
+
+    Without a gate, whoever reaches the service may do everything.
+    """
     limits = Limits(
         max_sequences=settings.max_sequences,
         max_body_bytes=settings.max_body_bytes,
@@ -87,6 +94,7 @@ def create_app(
         sessions = Sessions(engine, store, options=settings.session_options(), observer=metrics)
     records = Records(metrics, log_requests=settings.access_log, tracing=tracing)
     tidy = Tidy()
+    keys = gate if isinstance(gate, Gate) else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -98,7 +106,7 @@ def create_app(
             if sessions is not None:
                 await stack.enter_async_context(Sweeper(sessions))
             await stack.enter_async_context(Pulse(metrics, engine))
-            express = Express(engine, limits, records, tidy, HOT_ROUTES)
+            express = Express(engine, limits, records, tidy, HOT_ROUTES, keys)
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
             short = {EXPRESS: express} if settings.express else {}
@@ -129,6 +137,8 @@ def create_app(
         app.include_router(session_routes.state_router(sessions, limits))
     errors.install(app)
     app.add_middleware(HeadAsGet)
+    if gate is not None:
+        app.add_middleware(Guard, gate=gate, records=records)
     app.add_middleware(Access, records=records, tidy=tidy)
     app.openapi = describe(app, engine)  # type: ignore[method-assign]  # the documented way
     return app
@@ -144,4 +154,12 @@ def app() -> FastAPI:
     tracing = configured()
     observers = metrics.observer if tracing is None else tracing.beside(metrics.observer)
     engine = Engine(settings.repository(), settings.engine_options(), observers, metrics.shadows)
-    return create_app(engine, settings, metrics, settings.open_store(), tracing)
+    store, gate = settings.open_store(), _gate(settings)
+    return create_app(engine, settings, metrics, store, tracing, gate)
+
+
+def _gate(settings: Settings) -> Gate | Strangers | None:
+    keyring = settings.open_keyring()
+    if keyring is not None:
+        return Gate(keyring)
+    return Strangers() if settings.no_keys_on_public_address else None

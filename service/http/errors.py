@@ -25,6 +25,7 @@ from service.engine.errors import (
     Overloaded,
 )
 from service.http.methods import refined
+from service.keys import errors as keys
 from service.sessions.errors import (
     ModelChanged,
     NotASession,
@@ -201,6 +202,12 @@ TABLE: Mapping[type[Exception], Problem] = {
     NotASession: Problem(422, "not-a-session", "The state cannot be taken in"),
     SessionsFull: Problem(503, "sessions-full", "There is no room for more", _LATER),
     StoreUnavailable: Problem(503, "store-unavailable", "The store does not answer", _RETRY),
+    keys.NoKey: Problem(401, "no-key", "A key is needed"),
+    keys.WrongKey: Problem(401, "wrong-key", "The key opens nothing"),
+    keys.Forbidden: Problem(403, "forbidden", "The key does not allow this"),
+    keys.RateReached: Problem(429, "rate-reached", "The key's rate is reached"),
+    keys.QuotaReached: Problem(429, "quota-reached", "The key's quota is used up"),
+    keys.UsageUnavailable: Problem(503, "usage-unavailable", "The key's use cannot be counted"),
 }
 _TITLES = {
     404: ("not-found", "Not found"),
@@ -240,8 +247,8 @@ def document(exc: Exception, request_id: str | None) -> dict[str, object]:
 
 
 def _problem(exc: Exception) -> Problem:
-    if isinstance(exc, UnsupportedMediaType):
-        return replace(TABLE[UnsupportedMediaType], headers=exc.headers)
+    if isinstance(exc, (UnsupportedMediaType, keys.AccessError)):
+        return replace(TABLE[type(exc)], headers=exc.headers)
     if isinstance(exc, SessionsFull) and exc.tenant:
         return _TENANT_FULL
     return TABLE[type(exc)]

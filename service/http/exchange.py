@@ -201,6 +201,7 @@ class Exchange:
                 received,
                 self._sent,
                 self._reason,
+                head.grant.name if head.grant is not None else None,
                 origin=self._origin,
             )
         )

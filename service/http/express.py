@@ -19,8 +19,11 @@ from service.http.access import Records
 from service.http.answers import Headers, lines
 from service.http.deflate import coding_of
 from service.http.errors import RequestError
+from service.http.gate import Gate
 from service.http.limits import TIMEOUT, Limits
 from service.http.prediction import ROUTING_KEY, WireFormat
+from service.keys.errors import AccessError
+from service.keys.ring import Grant
 from service.memory import Tidy
 
 _NAME = r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})"
@@ -58,6 +61,7 @@ class Head(NamedTuple):
     request_id: str | None
     routing: str | None  # by which its version is chosen where the traffic is divided
     header: str | None  # the one the format reads
+    grant: Grant | None  # what its key allows, where keys are asked for
 
     def says(self, url: bytes, headers: Headers) -> bool:
         """Whether another request's first line and headers are the same, as they mostly are."""
@@ -67,19 +71,21 @@ class Head(NamedTuple):
 class Express:
     """Recognise what may go the short way, and let it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what the long way has from create_app
         self,
         engine: Engine,
         limits: Limits,
         records: Records,
         tidy: Tidy,
         routes: Sequence[HotRoute],
+        gate: Gate | None = None,
     ) -> None:
         self.engine = engine
         self.limits = limits
         self._most_bytes = limits.plain_bytes
         self.records = records
         self.tidy = tidy
+        self._gate = gate
         self.loop = asyncio.get_running_loop()
         self._routes = [(hot.matcher(), hot) for hot in routes]
         self._paths: dict[bytes, tuple[HotRoute, str, Which]] = {}
@@ -102,9 +108,12 @@ class Express:
         asked = _text(given.get(TIMEOUT.encode()))
         if media_type not in hot.wire.accepted or int(length) > self._most_bytes:
             return None
+        path, grant = url.decode(), None
         try:
             milliseconds = self.limits.deadline_ms(asked)
-        except RequestError:
+            if self._gate is not None:
+                grant = self._gate.find("POST", path, headers)
+        except (RequestError, AccessError):
             return None
         request_id = _text(given.get(b"x-request-id"))
         return Head(
@@ -113,14 +122,19 @@ class Express:
             name,
             version,
             hot.wire,
-            url.decode(),
+            path,
             hot.path if version is None else _versioned(hot.path),
             int(length),
             milliseconds,
             request_id,
             _text(given.get(ROUTING_KEY.encode())) or request_id,
             _text(given.get(hot.wire.header.encode())) if hot.wire.header else None,
+            grant,
         )
+
+    def admits(self, grant: Grant) -> bool:
+        """Count one more request of a key, if it may."""
+        return self._gate is None or self._gate.passes(grant)
 
     def written(self, headers: Headers) -> bytes:
         """Return the headers of every answer as bytes; uvicorn makes new ones each second."""

@@ -1,12 +1,30 @@
 """One port for many processes: a socket of it for each, and the kernel deals out connections."""
 
 import errno
+import ipaddress
 import socket
 
 Place = tuple[socket.socket, ...]  # what one worker listens on: a socket for each address
 Address = tuple[str | int, ...]
 
 _NOT_HERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # an address of a family without a network
+
+
+def is_public(host: str) -> bool:
+    """Whether others than this machine reach a host's addresses; one without any counts so."""
+    try:
+        found = socket.getaddrinfo(
+            host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError:
+        return True
+    return not all(_is_loopback(address[0]) for *_, address in found)
+
+
+def _is_loopback(text: object) -> bool:
+    address = ipaddress.ip_address(str(text).partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def bind(host: str, port: int, workers: int) -> list[Place]:

@@ -77,5 +77,8 @@ class Protocol(Bounded):
         model = express.engine.serving(head.name, head.version, head.routing)
         if model is None:
             return None
+        if head.grant is not None and not express.admits(head.grant):
+            self._head = None  # with other keys in force it may pass again
+            return None
         self._upgrading, self._chunks = False, None
         return Exchange(express, self, head, model, keep_alive=parser.should_keep_alive())

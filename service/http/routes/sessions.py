@@ -10,6 +10,7 @@ from service.engine.core import Engine, LoadedModel
 from service.http.body import Form, read
 from service.http.deadline import deadline
 from service.http.errors import InvalidRequest
+from service.http.gate import VISITOR, Visitor
 from service.http.limits import Limits
 from service.http.prediction import routing_key
 from service.http.presence import Presence
@@ -35,14 +36,15 @@ _TENANT = re.compile("[A-Za-z0-9._-]{0,64}", re.ASCII)
 
 
 def tenant_of(connection: HTTPConnection) -> str:
-    """Return whose sessions are asked for; raise InvalidRequest."""
+    """Return whose sessions are asked for; raise InvalidRequest, Forbidden."""
     given = connection.headers.getlist(TENANT)
     if len(given) > 1:
         raise InvalidRequest(TENANT, "expected one header, got several")
     tenant = given[0] if given else ""
     if not _TENANT.fullmatch(tenant):
         raise InvalidRequest(TENANT, "expected at most 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
-    return tenant
+    visitor: Visitor | None = connection.scope.get(VISITOR)
+    return tenant if visitor is None else visitor.grant.tenant_of(tenant if given else None)
 
 
 async def _tenant(connection: HTTPConnection) -> str:

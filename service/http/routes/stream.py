@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -22,6 +23,7 @@ from service.http.errors import (
     answer,
     document,
 )
+from service.http.gate import VISITOR, Visitor
 from service.http.limits import Limits
 from service.http.reading import LARGE, Hold
 from service.http.routes.native import Name
@@ -29,10 +31,20 @@ from service.http.routes.sessions import tenant_of
 from service.http.routes.steps import one
 from service.http.schemas.document import check_elements, parse
 from service.http.schemas.steps import NamedStep, read_named
+from service.keys.errors import AccessError
 from service.sessions.sessions import Sessions
 
 ROUTE, SWITCHED = "/v1/models/{name}/stream", 101
 AT_ONCE = 256  # messages that are answered together; the rest waits in the socket
+
+
+class Who(NamedTuple):
+    """Who streams, to which model."""
+
+    tenant: str
+    model: str
+    request_id: str
+    visitor: Visitor | None
 
 
 def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records) -> APIRouter:
@@ -48,16 +60,15 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
         """
         request_id = identify(socket.headers.get("x-request-id"))
         try:
-            tenant = tenant_of(socket)
+            who = Who(tenant_of(socket), name, request_id, socket.scope.get(VISITOR))
             await engine.model(name, MAIN)
-        except (EngineError, InvalidRequest) as exc:
+        except (EngineError, InvalidRequest, AccessError) as exc:
             await socket.send_denial_response(answer(exc, request_id))
             return
         await socket.accept(headers=[(b"x-request-id", request_id.encode())])
         began = time.perf_counter()
         try:
             async for messages in _together(socket):
-                who = tenant, name, request_id
                 with _traced(records, socket, request_id):
                     answers = await _answers(sessions, messages, who, limits)
                 for said in answers:
@@ -66,7 +77,8 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
             pass
         finally:
             seconds = time.perf_counter() - began
-            records.add(Visit(request_id, "GET", socket.url.path, ROUTE, SWITCHED, seconds))
+            visit = Visit(request_id, "GET", socket.url.path, ROUTE, SWITCHED, seconds)
+            records.add(visit._replace(caller=socket.scope.get("caller")))
 
     return routes
 
@@ -85,16 +97,20 @@ def _traced(records: Records, socket: WebSocket, request_id: str) -> Iterator[No
 
 
 async def _answers(
-    sessions: Sessions, messages: list[bytes], who: tuple[str, str, str], limits: Limits
+    sessions: Sessions, messages: list[bytes], who: Who, limits: Limits
 ) -> list[bytes]:
     """Return what each message is told, in order."""
-    tenant, model, request_id = who
+    request_id = who.request_id
+    charged = [_charge(who) for _ in messages]
     size = sum(map(len, messages))
     try:
         with Hold(limits.reading) as hold:
             hold.grow(size)
             read = await hold.read(
-                lambda: [_read(message, request_id, limits) for message in messages],
+                lambda: [
+                    refused or _read(message, request_id, limits)
+                    for refused, message in zip(charged, messages, strict=True)
+                ],
                 large=size > LARGE,
             )
     except TooManyBodies as exc:
@@ -103,11 +119,21 @@ async def _answers(
     milliseconds = limits.request_timeout_ms
     try:
         async with asyncio.timeout(milliseconds / 1000):
-            told = iter(await sessions.step(tenant, steps, model))
+            told = iter(await sessions.step(who.tenant, steps, who.model))
     except TimeoutError:
         late = DeadlineExceeded(milliseconds)
         return [each if isinstance(each, bytes) else _refusal(late, request_id) for each in read]
     return [each if isinstance(each, bytes) else one(each, next(told), request_id) for each in read]
+
+
+def _charge(who: Who) -> bytes | None:
+    """Count a message against the limits of its key; return what to say if it is one too many."""
+    try:
+        if who.visitor is not None:
+            who.visitor.charge()
+    except AccessError as exc:
+        return _refusal(exc, who.request_id)
+    return None
 
 
 def _read(message: bytes, request_id: str, limits: Limits) -> NamedStep | bytes:

@@ -1,0 +1,140 @@
+"""
+Who may do what: the same decisions for the short way, the long way and the streams.
+
+With a Gate whoever asks shows a key, but for what the table opens to anyone.  With Strangers, where
+a service without keys was told to be on a public address all the same, nobody administers.
+"""
+
+import time
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+from starlette.routing import BaseRoute, Match
+
+from service.http.scopes import ADMIN, ANYONE, Rule, rule_of
+from service.keys.document import Scope
+from service.keys.errors import AccessError, Forbidden, NoKey, UsageUnavailable, WrongKey
+from service.keys.ring import Grant, Keyring
+
+Asked = MutableMapping[str, Any]  # an ASGI scope; the word is taken by what a key may do
+Headers = Sequence[tuple[bytes, bytes]]
+
+_STRANGERS = frozenset({Scope.PREDICT, Scope.SESSIONS, Scope.METRICS})
+VISITOR = "visitor"  # where a request's scope holds who asks
+_BEARER = b"bearer "
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+
+
+class Visitor:
+    """Who asks, by the key that was shown."""
+
+    __slots__ = ("_gate", "_scopes", "grant")
+
+    def __init__(self, gate: "Gate", grant: Grant, scopes: frozenset[Scope]) -> None:
+        self._gate, self.grant, self._scopes = gate, grant, scopes
+
+    def charge(self) -> None:
+        """Count one request, or one message of a stream; raise AccessError."""
+        self._gate.charge(self.grant)
+
+    def stays(self) -> bool:
+        """Whether the key still opens what it did; from now on it is held to what it may by now."""
+        grant = self._gate.renew(self.grant)
+        if grant is None or self._scopes.isdisjoint(grant.scopes):
+            return False
+        self.grant = grant
+        return True
+
+
+class Gate:
+    """Ask everybody for a key."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def enter(self, asked: Asked) -> Visitor | None:
+        """Say who sends a request, there and in it, None where anyone may; raise AccessError."""
+        rule = _rule(asked)
+        if rule is not None and rule.scopes is ANYONE:
+            return None
+        grant = self._find(asked["headers"])
+        scopes = rule.scopes if rule else ADMIN
+        visitor = Visitor(self, grant, scopes)
+        asked[VISITOR], asked["caller"] = visitor, grant.name
+        if scopes.isdisjoint(grant.scopes) and not (rule is None and _leads_nowhere(asked)):
+            raise _missing(scopes)
+        visitor.charge()
+        return visitor
+
+    def find(self, method: str, path: str, headers: Headers) -> Grant:
+        """Return what lets a request in, without counting it; raise AccessError."""
+        rule = rule_of(method, path)
+        grant = self._find(headers)
+        scopes = rule.scopes if rule else ADMIN
+        if scopes.isdisjoint(grant.scopes):
+            raise _missing(scopes)
+        return grant
+
+    def passes(self, grant: Grant) -> bool:
+        """Count a request with headers seen before, if it may; the long way says why it may not."""
+        now = time.time()
+        try:
+            return self._keyring.holds(grant, now) and (
+                grant.meter is None or grant.meter.take(now) is None
+            )
+        except UsageUnavailable:
+            return False
+
+    def charge(self, grant: Grant) -> None:
+        """Count one request of a key; raise AccessError if it is one too many."""
+        if grant.meter is not None:
+            reached = grant.meter.take(time.time())
+            if reached is not None:
+                raise reached
+
+    def renew(self, grant: Grant) -> Grant | None:
+        """Return what the key allows by now, None if nothing."""
+        return self._keyring.renew(grant, time.time())
+
+    def _find(self, headers: Headers) -> Grant:
+        shown = [(name, value) for name, value in headers if name in _CREDENTIALS]
+        if not shown:
+            raise NoKey
+        if len(shown) > 1:
+            raise WrongKey("Send one key, once.")
+        name, text = shown[0]
+        if name == b"authorization":
+            if text[: len(_BEARER)].lower() != _BEARER:
+                raise NoKey
+            text = text[len(_BEARER) :]
+        return self._keyring.find(text.strip(b" \t"), time.time())
+
+
+class Strangers:
+    """Ask nobody for a key, and let nobody administer."""
+
+    def enter(self, asked: Asked) -> None:
+        """Let a request in that needs no administrator; raise NoKey."""
+        rule = _rule(asked)
+        scopes = rule.scopes if rule else ADMIN
+        if scopes is ANYONE or not scopes.isdisjoint(_STRANGERS):
+            return
+        if rule is not None or not _leads_nowhere(asked):
+            raise NoKey
+
+
+def _rule(asked: Asked) -> Rule | None:
+    method = "WEBSOCKET" if asked["type"] == "websocket" else asked["method"]
+    rule = rule_of(method, asked["path"])
+    asked["route"] = rule  # a refusal is counted under it; the router will say more
+    return rule
+
+
+def _missing(scopes: frozenset[Scope]) -> AccessError:
+    return Forbidden(f"The key needs the scope {' or '.join(sorted(scopes))}.")
+
+
+def _leads_nowhere(asked: Asked) -> bool:
+    """Whether the router can only answer 404 or 405, which any key may be told."""
+    routes: Sequence[BaseRoute] = asked["app"].routes
+    return all(route.matches(asked)[0] is not Match.FULL for route in routes)

@@ -1,0 +1,137 @@
+"""The file of keys: hashes and what each allows, read strictly and replaced whole."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.keys.errors import UnusableKeys
+from service.keys.limits import Quota, Rate
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Scope(StrEnum):
+    """What a key may do; none includes another."""
+
+    PREDICT = "predict"
+    SESSIONS = "sessions"
+    ADMIN = "admin"
+    METRICS = "metrics"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Key(_Strict):
+    """One key, without its secret."""
+
+    id: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]
+    name: Name
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+    created: AwareDatetime
+    expires: AwareDatetime | None = None
+    tenant: Name | None = None
+    any_tenant: bool = False  # whether a key without a tenant may name one
+    rate: str | None = None
+    burst: Annotated[int, Field(ge=1)] | None = None
+    quota: str | None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.tenant is not None and self.any_tenant:
+            raise ValueError("a key with a tenant cannot name another")
+        if self.burst is not None and self.rate is None:
+            raise ValueError("a burst needs a rate")
+        if self.rate is not None:
+            Rate.parse(self.rate, self.burst)
+        if self.quota is not None:
+            Quota.parse(self.quota)
+        return self
+
+    def expired(self, now: datetime) -> bool:
+        """Whether the key's time is over."""
+        return self.expires is not None and self.expires <= now
+
+
+class Keys(_Strict):
+    """All keys of a service."""
+
+    version: Literal[1] = 1
+    keys: tuple[Key, ...] = ()
+
+    @model_validator(mode="after")
+    def _are_different(self) -> Self:
+        for what in ("id", "name"):
+            if len({getattr(key, what) for key in self.keys}) < len(self.keys):
+                raise ValueError(f"two keys have the same {what}")
+        return self
+
+
+Change = Callable[[Keys], Keys]
+
+
+def read(path: Path) -> Keys:
+    """Return the keys of a file; raise UnusableKeys."""
+    try:
+        return Keys.model_validate_json(path.read_bytes())
+    except OSError as exc:
+        raise UnusableKeys(f"{path}: {exc.strerror}") from exc
+    except ValidationError as exc:
+        problems = exc.errors(include_url=False, include_input=False, include_context=False)
+        place = ".".join(str(part) for part in problems[0]["loc"])
+        raise UnusableKeys(f"{path}: {place}: {problems[0]['msg']}") from exc
+
+
+def change(path: Path, new: Change) -> None:
+    """
+    Replace the keys by what ``new`` makes of them, whole and on disk when this returns.
+
+    Two who change the file at once both have their way.  Raise UnusableKeys.
+    """
+    try:
+        with _alone(path.parent) as folder:
+            keys = new(read(path) if path.exists() else Keys())
+            text = keys.model_dump_json(indent=2, exclude_none=True) + "\n"
+            _replace(path, text.encode())
+            os.fsync(folder)
+    except OSError as exc:
+        raise UnusableKeys(f"{path}: {exc.strerror}") from exc
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)  # which unlocks it
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # Only the owner may read or write what mkstemp makes.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def now() -> datetime:
+    """Return the time, as the file has it."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,124 @@
+"""Counts that many processes share, on a real file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from service.keys.errors import QuotaReached, RateReached, UnusableUsage
+from service.keys.limits import Quota, Rate
+from service.keys.usage import Meter, Usage
+
+KEY, OTHER = "0123456789ab", "ba9876543210"
+NOON = 20_000 * 86_400.0 + 43_200
+TAKER = """
+import sys
+from pathlib import Path
+from service.keys.limits import Quota, Rate
+from service.keys.usage import Meter, Usage
+limits = Rate.parse(sys.argv[2]), Quota.parse("1000000/day")
+meter = Meter(Usage.open(Path(sys.argv[1])), "0123456789ab", *limits)
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(meter.take({now}) is None for _ in range(int(sys.argv[3]))), flush=True)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deeper" / "usage"
+
+
+def meter(path, rate=None, quota=None, key=KEY):
+    limits = Rate.parse(rate) if rate else None, Quota.parse(quota) if quota else None
+    return Meter(Usage.open(path), key, *limits)
+
+
+def taker(path, rate, times):
+    """Return a process that is ready to take many times at once."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKER.format(now=NOON), str(path), rate, str(times)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process):
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def test_a_rate_and_a_quota_hold_together_and_a_refusal_uses_up_neither(path):
+    limited = meter(path, "2/s", "3/day")
+    told = [limited.take(NOON) for _ in range(5)]
+    assert told[:2] == [None, None]
+    assert all(isinstance(each, RateReached) for each in told[2:])
+    assert limited.take(NOON + 10) is None
+    used_up = limited.take(NOON + 20)
+    assert isinstance(used_up, QuotaReached)
+    assert used_up.headers == {"retry-after": str(43_200 - 20)}
+    assert limited.take(NOON + 43_200) is None
+
+
+def test_counts_survive_whoever_counted(path):
+    assert meter(path, quota="2/day").take(NOON) is None
+    assert meter(path, quota="2/day").take(NOON) is None
+    assert isinstance(meter(path, quota="2/day").take(NOON), QuotaReached)
+    assert meter(path, quota="2/day", key=OTHER).take(NOON) is None
+    assert Usage.open(path).used(KEY).requests == 2
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_clock_that_wavers_at_midnight_gives_nothing_away(path):
+    limited, midnight = meter(path, quota="2/day"), NOON + 43_200
+    assert limited.take(midnight + 0.1) is None
+    assert limited.take(midnight - 0.1) is None
+    assert isinstance(limited.take(midnight + 0.2), QuotaReached)
+
+
+@pytest.mark.timeout(60)
+def test_processes_that_take_at_once_take_no_more_than_there_is(path):
+    takers = [taker(path, "3000/h", 20_000) for _ in range(3)]
+    for each in takers:
+        go(each)
+    taken = [int(each.communicate(timeout=40)[0]) for each in takers]
+    assert sum(taken) == 3000
+    assert Usage.open(path).used(KEY).requests == 3000
+
+
+@pytest.mark.timeout(60)
+def test_a_process_that_is_killed_while_it_counts_blocks_nobody(path):
+    limited = meter(path, "1000000/s")
+    process = taker(path, "9/s", 10**9)
+    go(process)
+    time.sleep(0.05)  # it is under way: half its time it holds the lock
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert limited.take(NOON + 60) is None
+
+
+def test_a_file_that_is_cut_short_goes_on_from_nothing(path):
+    limited, other = meter(path, quota="2/day"), meter(path, quota="2/day", key=OTHER)
+    assert limited.take(NOON) is other.take(NOON) is None
+    os.truncate(path, 0)
+    assert [other.take(NOON) for _ in range(2)] == [None, None]
+    assert isinstance(other.take(NOON), QuotaReached)
+    assert [limited.take(NOON) for _ in range(2)] == [None, None]
+    again = meter(path, quota="2/day", key=OTHER)
+    assert isinstance(again.take(NOON), QuotaReached)
+
+
+def test_another_file_is_left_as_it_is(path):
+    path.parent.mkdir()
+    path.write_text("Dear diary")
+    with pytest.raises(UnusableUsage, match="something else"):
+        Usage.open(path)
+    assert path.read_text() == "Dear diary"
+    with pytest.raises(UnusableUsage, match="Is a directory"):
+        Usage.open(path.parent)
