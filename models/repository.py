@@ -5,11 +5,13 @@ No index and no lock: the file system is the truth, and a file appears under its
 or not at all.
 """
 
+import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from models.states import FILE, States
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _VERSION = re.compile(r"^([1-9][0-9]{0,8})\.onnx$", re.ASCII)
 _DRAFT = ".publishing-"
+ABANDONED = 60.0  # seconds since a draft was written to, and nobody holds it
 
 
 class ModelNotInRepository(LookupError):
@@ -71,7 +74,11 @@ class Repository:
         return [name for name in found if self.versions(name)]
 
     def versions(self, name: str) -> list[Entry]:
-        """List the versions of a model, oldest first; an unknown name has none."""
+        """
+        List the versions of a model, oldest first; an unknown name has none.
+
+        Links are listed, too: who reads a file must refuse one, and can say so.
+        """
         folder = self.root / name
         if not _NAME.fullmatch(name) or not folder.is_dir():
             return []
@@ -79,7 +86,7 @@ class Repository:
         return sorted(
             Entry(name, int(match[1]), path)
             for match, path in matches
-            if match and path.is_file() and not path.is_symlink()
+            if match and (path.is_symlink() or path.is_file())
         )
 
     def stamps(self, name: str) -> dict[int | str, Stamp]:
@@ -90,7 +97,7 @@ class Repository:
         found = {}
         for key, path in paths.items():
             with suppress(FileNotFoundError, NotADirectoryError):
-                stat = path.stat()
+                stat = path.lstat()
                 found[key] = Stamp(stat.st_ino, stat.st_size, stat.st_mtime_ns)
         return found
 
@@ -107,23 +114,21 @@ class Repository:
 
         The file is synced to disk before it gets its name, and the name is taken by a link
         that fails if somebody else took it first, so two publishers never overwrite each
-        other.  Whatever ``write`` raises leaves all versions as they were.
+        other.  Whatever ``write`` raises leaves all versions as they were; what a publisher who
+        was killed has left, the next one removes.
         """
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a model name; it must match {NAME_PATTERN}")
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
-        handle, text = tempfile.mkstemp(prefix=_DRAFT, suffix=".tmp", dir=folder)
-        os.close(handle)
-        draft = Path(text)
-        try:
+        _sync(self.root)  # a new folder's name, too, must be on the disk
+        _sweep(folder)
+        with _draft(folder) as draft:
             write(draft)
             draft.chmod(0o644)
             _sync(draft)
             entry = self._take_next(name, draft)
             _sync(folder)
-        finally:
-            draft.unlink(missing_ok=True)
         return entry
 
     def _take_next(self, name: str, draft: Path) -> Entry:
@@ -137,6 +142,33 @@ class Repository:
                 version += 1
             else:
                 return Entry(name, version, path)
+
+
+@contextmanager
+def _draft(folder: Path) -> Iterator[Path]:
+    """Make an empty file that is held as long as it is needed, and then removed."""
+    handle, text = tempfile.mkstemp(prefix=_DRAFT, suffix=".tmp", dir=folder)
+    try:
+        with suppress(OSError):  # where files cannot be locked, none is swept away either
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Path(text)
+    finally:
+        Path(text).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the drafts of publishers who were killed: old, and held by nobody."""
+    for path in folder.glob(f"{_DRAFT}*"):
+        with suppress(OSError):  # gone, held, or not ours to remove
+            if time.time() - path.lstat().st_mtime < ABANDONED:
+                continue
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(handle)
 
 
 def _sync(path: Path) -> None:

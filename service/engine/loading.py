@@ -120,7 +120,7 @@ def _open(
     entry: Entry, device: Device | None, options: EngineOptions
 ) -> tuple[Report, OnnxRunner, SelfCheck]:
     """Load the bytes that passed; what was found of them on the CPU is not looked for again."""
-    vetted = vet(entry.path, entry.name, options.vetting, options.cache)
+    vetted = vet(entry.path, entry.name, options.limits, options.cache)
     runner = OnnxRunner(vetted.content, device or choose_device("auto"))
     found = vetted.report.self_check if runner.provider == "cpu" else None
     return vetted.report, runner, found or check(runner, runner.card, runner.provider)

@@ -1,6 +1,6 @@
 """How the engine runs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service.engine.batcher import Slots
@@ -24,6 +24,14 @@ class EngineOptions:
     vetting: VettingLimits = field(default_factory=VettingLimits)
     watch_seconds: float = 1.0  # between two looks at the repository; 0: it is not looked at
     idle_seconds: float = 300.0  # until a version is let go that only its number is asked by
+
+    @property
+    def limits(self) -> VettingLimits:
+        """What a new file may take, and the largest batch it must run in."""
+        policy = self.policy
+        return replace(
+            self.vetting, batch_size=policy.max_batch_size, batch_steps=policy.max_batch_steps
+        )
 
     @property
     def slots(self) -> Slots:

@@ -28,6 +28,7 @@ from service.engine.binding import Allocate, BoundSession, HostTensor
 from service.engine.collate import pad
 from service.engine.errors import ModelRejected
 from service.engine.jobs import Answer, Array, Row
+from service.engine.signature import insist_on_fit
 from service.engine.state import StateLayout
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, when the library is loaded
@@ -108,7 +109,8 @@ class OnnxRunner:
             self.card = ModelCard.from_metadata(self._session.get_modelmeta().custom_metadata_map)
         except ContractError as exc:
             raise ModelRejected(str(exc)) from exc
-        _check_graph(self._session, self.card)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        insist_on_fit(_signature(inputs), _signature(outputs), self.card)
         self.state = StateLayout(self.card.state.tensors)
         self._mean_weights: list[float] = mean_weights(self.card.quantiles).tolist()
         self._options = ort.RunOptions()
@@ -237,29 +239,5 @@ def _open(source: Path | bytes, device: Device, threads: int) -> ort.InferenceSe
     return session
 
 
-def _check_graph(session: ort.InferenceSession, card: ModelCard) -> None:
-    """Refuse a graph whose inputs and outputs are not those its card implies."""
-    inputs: dict[str, tuple[str, list[int | None]]] = {
-        SEQUENCES: ("tensor(float)", [None, None, len(card.features)]),
-        LENGTHS: ("tensor(int64)", [None]),
-    }
-    if card.known:
-        inputs[FUTURE] = ("tensor(float)", [None, None, len(card.known)])
-    for name, state in card.state.tensors.items():
-        inputs[STATE + name] = ("tensor(float)", [None, *state])
-    found = {node.name: (node.type, node.shape) for node in session.get_inputs()}
-    if found.keys() != inputs.keys():
-        raise ModelRejected(f"The graph's inputs are {sorted(found)}, not {sorted(inputs)}.")
-    for name, (kind, shape) in inputs.items():
-        has_kind, has_shape = found[name]
-        if (
-            has_kind != kind
-            or len(has_shape) != len(shape)
-            or shape[-1] not in (None, has_shape[-1])
-        ):
-            raise ModelRejected(f"The graph's input {name!r} does not fit the card.")
-    outputs = {PREDICTIONS, ATTENTION} if card.attention else {PREDICTIONS}
-    outputs |= {NEXT_STATE + name for name in card.state.tensors}
-    produced = {node.name for node in session.get_outputs()}
-    if not outputs <= produced:
-        raise ModelRejected(f"The graph's outputs are {sorted(produced)}, not {sorted(outputs)}.")
+def _signature(nodes: Sequence[Any]) -> dict[str, tuple[str, Sequence[Any]]]:
+    return {node.name: (node.type, node.shape) for node in nodes}

@@ -1,16 +1,18 @@
 """The repository holds whole files only, at every instant, whatever its publishers do."""
 
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from models.repository import Entry, ModelNotInRepository, Repository
+from models.repository import ABANDONED, Entry, ModelNotInRepository, Repository
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,7 +136,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(repository, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", record)
     repository.publish("small", writer(b"weights"))
-    assert synced == [("file", []), ("folder", [1])]
+    assert synced == [("folder", []), ("file", []), ("folder", [1])]
 
 
 def test_a_publisher_overtaken_while_writing_takes_the_next_number(repository):
@@ -220,7 +222,7 @@ def test_junk_is_no_model(repository):
     assert repository.names() == ["small"]
 
 
-def test_a_symbolic_link_is_no_version(repository, tmp_path):
+def test_a_symbolic_link_is_listed_so_that_who_reads_can_say_why_it_does_not(repository, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"not yours")
     repository.publish("small", writer(b"mine"))
@@ -228,8 +230,10 @@ def test_a_symbolic_link_is_no_version(repository, tmp_path):
     (folder / "2.onnx").symlink_to(secret)
     (folder / "3.onnx").symlink_to(folder / "1.onnx")
     (folder / "4.onnx").symlink_to("nowhere")
-    assert numbers(repository) == [1]
-    assert repository.find("small").path.read_bytes() == b"mine"
+    assert numbers(repository) == [1, 2, 3, 4]
+    assert repository.find("small", 1).path.read_bytes() == b"mine"
+    assert repository.publish("small", writer(b"next")).version == 5
+    assert secret.read_bytes() == b"not yours"
 
 
 HOSTILE = ["", ".", "..", "../outside", "a/b", "/etc", "Upper", "a b", "a\0b", "x" * 65, "\u00e9"]
@@ -277,6 +281,36 @@ def test_junk_under_the_next_number_does_not_stop_a_publisher(repository, tmp_pa
     else:
         taken.symlink_to(tmp_path / "nowhere")
     assert Patient(repository.root).publish("small", writer(b"new")).version > 2
+
+
+def test_what_a_killed_publisher_left_is_removed_by_the_next(repository):
+    repository.publish("small", writer(b"whole"))
+    folder = repository.root / "small"
+    old = time.time() - ABANDONED - 1
+    for name in ("old", "young", "held"):
+        draft = folder / f".publishing-{name}.tmp"
+        draft.write_bytes(b"half of it")
+        if name != "young":
+            os.utime(draft, (old, old))
+    (folder / ".publishing-link.tmp").symlink_to("1.onnx")
+    os.utime(folder / ".publishing-link.tmp", (old, old), follow_symlinks=False)
+    with (folder / ".publishing-held.tmp").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        repository.publish("small", writer(b"next"))
+    left = {path.name for path in folder.glob(".publishing-*")}
+    assert left == {".publishing-young.tmp", ".publishing-held.tmp", ".publishing-link.tmp"}
+    assert numbers(repository) == [1, 2]
+
+
+def test_a_publisher_who_takes_long_keeps_its_draft(repository):
+    def write(path):
+        path.write_bytes(b"slow")
+        old = time.time() - ABANDONED - 1
+        os.utime(path, (old, old))
+        repository.publish("small", writer(b"fast"))
+        assert path.read_bytes() == b"slow"
+
+    assert repository.publish("small", write).version == 2
 
 
 def python(program: str, *arguments) -> subprocess.Popen:

@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from service.engine.errors import ModelRejected
+from service.engine.jobs import Row
 from service.engine.runner import Device, OnnxRunner
 from service.engine.selfcheck import check
 from service.engine.tuning import drawn
@@ -39,17 +41,19 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints is no answer
     _confine(order["seconds"], order["memory"])
     with answer:
-        json.dump(examined(sys.stdin.buffer.read(), order["name"], order["memory"]), answer)
+        json.dump(_examined(sys.stdin.buffer.read(), order), answer)
 
 
-def examined(content: bytes, name: str | None, memory: int) -> dict[str, Any]:
+def _examined(content: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
     """Return the findings and, where there are none, what was measured."""
     try:
-        return _seen(content, name) or _tried(content)
+        return _seen(content, order["name"]) or _tried(
+            content, order["batch_size"], order["batch_steps"]
+        )
     except (ModelRejected, NotWhole) as exc:
         found = str(exc)
     except MemoryError:
-        found = f"The model needs more than the {memory >> 20} MiB that a check may take."
+        found = f"The model needs more than the {order['memory'] >> 20} MiB that a check may take."
     return {"findings": [_line(found)]}
 
 
@@ -69,17 +73,32 @@ def _seen(content: bytes, name: str | None) -> dict[str, Any]:
     return {"findings": found} if found else {}
 
 
-def _tried(content: bytes) -> dict[str, Any]:
+def _tried(content: bytes, batch_size: int, batch_steps: int) -> dict[str, Any]:
     before, started = _resident(), time.perf_counter()
     runner = OnnxRunner(content, _CPU)
-    loaded = time.perf_counter()
-    found = check(runner, runner.card, runner.provider)
-    longest = drawn(runner.card, 1, runner.card.max_length)
-    again = time.perf_counter()
-    runner.run(longest)
-    ended = time.perf_counter()
-    measured = Measured(loaded - started, ended - again, _status("VmHWM") - before)
+    load_seconds = time.perf_counter() - started
+    found, longest = check(runner, runner.card, runner.provider), runner.card.max_length
+    size = max(1, min(batch_size, batch_steps // longest))
+    run_seconds, batch_seconds = (
+        _seconds(runner, drawn(runner.card, rows, longest)) for rows in (1, size)
+    )
+    measured = Measured(
+        load_seconds, run_seconds, size, batch_seconds, memory_bytes=_status("VmHWM") - before
+    )
     return {"findings": [], "self_check": asdict(found), "measured": asdict(measured)}
+
+
+def _seconds(runner: OnnxRunner, rows: Sequence[Row]) -> float:
+    """Time a run; one that fails says so as the self-check's would."""
+    started = time.perf_counter()
+    try:
+        runner.run(rows)
+    except Exception as exc:  # whatever the runtime raises, the file must not serve
+        steps = len(rows[0].sequence)
+        raise ModelRejected(
+            f"A batch of {len(rows)} sequences of {steps} steps could not be run: {exc}"
+        ) from exc
+    return time.perf_counter() - started
 
 
 def _confine(seconds: float, memory: int) -> None:

@@ -13,6 +13,8 @@ class Measured:
 
     load_seconds: float
     run_seconds: float  # of one sequence as long as the card allows, not the first
+    batch_size: int  # sequences of that length in the largest batch there may be
+    batch_seconds: float  # of one run of it
     memory_bytes: int  # at the peak, beyond what the empty process had
 
 

@@ -26,7 +26,7 @@ from service.engine.vetting.report import Report
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1  # of the verdict: raise it when the checks change
+SCHEMA = 2  # of the verdict: raise it when the checks change
 PATIENCE = 600.0  # seconds for which a verdict that the machine may be to blame for is kept
 PROBE = "service.engine.vetting.probe"
 _LAST_WORDS = 500  # bytes
@@ -43,6 +43,8 @@ class VettingLimits:
     size: int = 512 * 2**20  # bytes of the file
     seconds: float = 60.0
     memory: int = 2 * 2**30  # bytes beyond those of an empty process
+    batch_size: int = 64  # sequences, and time steps, of the largest batch to try
+    batch_steps: int = 65_536
 
 
 class ModelRefused(ModelRejected):
@@ -107,7 +109,7 @@ def _tried(content: bytes, sha256: str, name: str | None, limits: VettingLimits)
 
 
 def _probe(content: bytes, name: str | None, limits: VettingLimits) -> dict[str, Any]:
-    order = {"name": name, "seconds": limits.seconds, "memory": limits.memory}
+    order = {"name": name} | asdict(limits)
     try:
         ended = subprocess.run(  # noqa: S603  our own module
             [sys.executable, "-P", "-m", PROBE, json.dumps(order)],

@@ -16,7 +16,16 @@ from service.engine.vetting import verdict
 from service.engine.vetting.verdict import ModelRefused, VettingLimits, vet
 from service.settings import ZOO
 from tests.engine.graphs import Graph, SumGraph, card
-from tests.engine.vetting.hostile import DYNAMIC, SOUND, STATIC, changed, content
+from tests.engine.vetting.hostile import (
+    DYNAMIC,
+    SIX,
+    SOUND,
+    SQUARE,
+    STATIC,
+    changed,
+    content,
+    custom,
+)
 
 LIMITS = VettingLimits(seconds=30, memory=512 * 2**20)
 
@@ -63,7 +72,15 @@ def test_a_sound_file_passes_and_says_what_it_took(offer, tmp_path, graph):
     assert vetted.report.self_check.bit_for_bit
     assert vetted.report.size == len(vetted.content)
     assert 0 < vetted.report.measured.load_seconds < vetted.report.seconds
+    assert vetted.report.measured.batch_size == 64
     assert 0 < vetted.report.measured.memory_bytes < LIMITS.memory
+
+
+def test_a_file_must_run_in_the_largest_batch_that_there_may_be(offer):
+    path = offer(custom(SQUARE, SIX, max_length=1_500))  # 9 MB a sequence
+    assert vet(path, "small", replace(LIMITS, batch_size=8), None).report.passed
+    report = refused(path, limits=replace(LIMITS, batch_size=200, batch_steps=300_000))
+    assert "A batch of 200 sequences of 1500 steps could not be run" in report.reason
 
 
 @pytest.mark.parametrize(("make", "said"), DYNAMIC.values(), ids=DYNAMIC)
@@ -79,7 +96,11 @@ BROKEN = {
     "leaks between neighbours": (Graph(leak=0.5), "answers in a batch that differ"),
     "is no number": (Graph(bias=float("nan")), "an answer that is not finite"),
     "is endless": (Graph(bias=float("inf")), "an answer that is not finite"),
-    "answers another shape": (Graph(horizon=3), "an answer of shape"),
+    "answers another shape": (
+        Graph(horizon=3),
+        "output 'predictions' does not fit the card: tensor(float) of (any, 3, 1, 3)",
+    ),
+    "keeps another state": (SumGraph(width=2), "input 'state.sum' does not fit the card"),
     "has another card's graph": (
         Graph(card=card(features=("load", "wind")), inputs={"sequences": (1, ["b", "t", 1])}),
         "does not fit the card",
@@ -190,7 +211,7 @@ def test_a_kept_verdict_costs_a_start_next_to_nothing(tmp_path):
 
 
 def test_the_child_ends_by_itself_if_nobody_waits_for_it():
-    order = '{"name": null, "seconds": 0.5, "memory": 100000000}'
+    order = '{"seconds": 0.5, "memory": 100000000}'
     command = [sys.executable, "-P", "-m", verdict.PROBE, order]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=verdict._environment()) as child:
         assert child.wait(20) == -14  # SIGALRM, for its input never ends
