@@ -1,6 +1,7 @@
 """The console command: serve and list models here; training's commands are found by name."""
 
 import asyncio
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -107,17 +108,20 @@ def serve(
 @click.option("--models", "folder", type=click.Path(path_type=Path), help="Repository to read.")
 def list_models(folder: Path | None) -> None:
     """List the models of a repository with their measured accuracy."""
-    from service.engine.errors import ModelRejected  # noqa: PLC0415  loads the runtime
-    from service.engine.runner import Device, OnnxRunner  # noqa: PLC0415
+    from service.engine.errors import ModelRejected  # noqa: PLC0415  what listing alone needs
+    from service.engine.vetting.audit import card_of  # noqa: PLC0415
+    from service.engine.vetting.file import read  # noqa: PLC0415
+    from service.engine.vetting.messages import parse  # noqa: PLC0415
 
-    repository = Repository(folder or _settings().models)
+    settings = _settings()
+    repository = Repository(folder or settings.models)
     names = repository.names()
     if not names:
         click.echo(f"There are no models in {repository.root}.")
     for name in names:
         entry = repository.find(name)
         try:
-            card = OnnxRunner(entry.path, Device("cpu", "to read the card")).card
+            card = card_of(parse(read(entry.path, settings.max_model_bytes)))
         except (ModelRejected, ContractError) as exc:
             click.echo(f"{name}  version {entry.version}  unreadable: {exc}")
             continue
@@ -130,6 +134,38 @@ main.add_command(keys)
 
 
 @main.command()
+@click.argument("target", metavar="FILE|NAME")
+@click.option("--models", "folder", type=click.Path(path_type=Path), help="Repository to read.")
+@click.option("--version", type=click.IntRange(1), help="The newest if absent.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def check(target: str, folder: Path | None, version: int | None, *, as_json: bool) -> None:
+    """Check a model file as the service does before it serves; end with 1 if it is refused."""
+    from service.engine.vetting.verdict import ModelRefused, vet  # noqa: PLC0415  loads the runtime
+    from service.verdicts import describe as describe_report  # noqa: PLC0415
+
+    settings = _settings()
+    path, name = Path(target), None
+    if not (path.suffix == ".onnx" or len(path.parts) > 1 or path.is_file()):
+        try:
+            entry = Repository(folder or settings.models).find(target, version)
+        except ModelNotInRepository as exc:
+            raise click.ClickException(str(exc)) from exc
+        path, name = entry.path, entry.name
+    options = settings.engine_options()
+    try:
+        report = vet(path, name, options.limits, options.cache, anew=True).report
+    except ModelRefused as exc:
+        report = exc.report
+    if as_json:
+        click.echo(json.dumps(report.document()))
+    else:
+        first, *others = describe_report(report)
+        click.echo("\n    ".join([f"{path}  {first}", *others]))
+    if not report.passed:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
 @click.argument("name")
 @click.option("--models", "folder", type=click.Path(path_type=Path), help="Repository to read.")
 @click.option("--version", type=click.IntRange(1), help="The newest if absent.")
@@ -138,10 +174,14 @@ def profile(name: str, folder: Path | None, version: int | None, seconds: float)
     """Measure what a model's batches cost here, with one thread a run and with several."""
     from service.engine.errors import ModelRejected  # noqa: PLC0415  loads the runtime
     from service.engine.profile import report  # noqa: PLC0415
+    from service.engine.vetting.verdict import vet  # noqa: PLC0415
 
+    settings = _settings()
+    options = settings.engine_options()
     try:
-        entry = Repository(folder or _settings().models).find(name, version)
-        click.echo(report(entry.path, seconds))
+        entry = Repository(folder or settings.models).find(name, version)
+        vetted = vet(entry.path, name, options.limits, options.cache)
+        click.echo(f"{name} version {entry.version}, {report(vetted.content, seconds)}")
     except (ModelNotInRepository, ModelRejected) as exc:
         raise click.ClickException(str(exc)) from exc
 

@@ -10,6 +10,7 @@ from service.engine.errors import EngineError, ModelNotFound, ModelUnavailable, 
 from service.engine.loading import LoadedModel
 from service.engine.shadow import Mirror, ShadowObserver
 from service.engine.traffic import Split
+from service.engine.vetting.report import Report
 
 Key: TypeAlias = tuple[str, int]  # name and version
 Which: TypeAlias = int | str | None  # a version, an alias, or None: whose turn it is
@@ -22,6 +23,7 @@ class Failure(NamedTuple):
 
     stamp: Stamp | None
     reason: str
+    report: Report | None = None  # None: it was not its checks that failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from service.engine.loading import LoadedModel, Loader, ObserverFactory
 from service.engine.options import EngineOptions
 from service.engine.runner import Device
 from service.engine.shadow import Mirror, ShadowObserver
+from service.engine.vetting.report import Report
 from service.engine.watcher import Watcher
 
 __all__ = ["Engine", "EngineOptions", "LoadedModel", "VersionState", "insist_on_finite"]
@@ -99,6 +100,15 @@ class Engine:
         """Say which versions of a model could not be loaded, and why."""
         failures = self._catalogue.failures.items()
         return {version: found.reason for (model, version), found in failures if model == name}
+
+    def refused(self, name: str) -> dict[int, Report]:
+        """Return what was found of the versions that did not pass their checks."""
+        failures = self._catalogue.failures.items()
+        return {
+            version: found.report
+            for (model, version), found in failures
+            if model == name and found.report
+        }
 
     def loaded(self, name: str) -> list[LoadedModel]:
         """List the versions of a model that are in memory."""

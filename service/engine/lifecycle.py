@@ -18,6 +18,7 @@ from service.engine.errors import (
 from service.engine.loading import LoadedModel, Loader
 from service.engine.shadow import unlike
 from service.engine.traffic import Split
+from service.engine.vetting.verdict import ModelRefused
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +222,8 @@ class Lifecycle:
             try:
                 catalogue.keep(await self._loader.load(seen.entries[version]), stamp)
             except (ModelRejected, OSError) as exc:
-                catalogue.failures[key] = Failure(stamp, str(exc))
+                report = exc.report if isinstance(exc, ModelRefused) else None
+                catalogue.failures[key] = Failure(stamp, str(exc), report)
                 log.warning("%s", ModelUnavailable(name, version, str(exc)))
             finally:
                 self._loading.discard(key)

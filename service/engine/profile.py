@@ -1,24 +1,22 @@
 """What a model's batches cost here, as text for people; the engine measures for itself."""
 
-from pathlib import Path
-
 from service.engine.costs import CostGrid
 from service.engine.cpus import available_cpus
 from service.engine.runner import Device, OnnxRunner
 from service.engine.tuning import measure
 
 
-def report(path: Path, seconds: float) -> str:
+def report(content: bytes, seconds: float) -> str:
     """
-    Measure a file on the CPU for about ``seconds``, with one thread a run and with all.
+    Measure a model on the CPU for about ``seconds``, with one thread a run and with all.
 
     Raises ModelRejected.
     """
     processors = available_cpus()
     ways = [1, processors] if processors > 1 else [1]
-    parts = [f"{path.parent.name} version {path.stem}, {processors} processors"]
+    parts = [f"{processors} processors"]
     for threads in ways:
-        runner = OnnxRunner(path, Device("cpu", "to measure"), threads)
+        runner = OnnxRunner(content, Device("cpu", "to measure"), threads)
         grid = measure(runner, runner.card, seconds / len(ways))
         parts.append(f"\n{threads} thread{'s' * (threads > 1)} a run, milliseconds:")
         parts.extend(_table(grid))

@@ -13,6 +13,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from service.engine.errors import ModelRejected
+
 # name number type, a star for many; types of other messages are capitalised
 TABLE = {
     "ModelProto": (
@@ -63,7 +65,7 @@ _ONE_OF = {"DimensionProto": ("dim_value", "dim_param")}
 _PACKAGE = "seqserve"
 
 
-class NotWhole(ValueError):
+class NotWhole(ModelRejected):
     """The bytes are not one whole model."""
 
 

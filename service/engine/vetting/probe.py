@@ -25,7 +25,7 @@ from service.engine.runner import Device, OnnxRunner
 from service.engine.selfcheck import check
 from service.engine.tuning import drawn
 from service.engine.vetting.audit import card_of, findings
-from service.engine.vetting.messages import NotWhole, parse
+from service.engine.vetting.messages import parse
 from service.engine.vetting.report import Measured
 
 MOST = 20  # findings told
@@ -50,7 +50,7 @@ def _examined(content: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
         return _seen(content, order["name"]) or _tried(
             content, order["batch_size"], order["batch_steps"]
         )
-    except (ModelRejected, NotWhole) as exc:
+    except ModelRejected as exc:
         found = str(exc)
     except MemoryError:
         found = f"The model needs more than the {order['memory'] >> 20} MiB that a check may take."

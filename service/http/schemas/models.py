@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.costs import CostGrid
+from service.engine.vetting.report import Report
 from service.http.schemas.sessions import LiveAccuracyOut, live_accuracy
 from service.sessions.live import Live
 
@@ -22,6 +23,21 @@ class SelfCheckOut(_Out):
     bit_for_bit: bool
     largest_difference: float
     tolerance: float
+
+
+class VettingOut(_Out):
+    """The checks that a file passed or not, run by a process of its own on the CPU."""
+
+    sha256: str  # empty where the file could not be read
+    bytes: int
+    passed: bool
+    findings: tuple[str, ...]
+    seconds: float  # all checks, when they were made: a verdict is kept
+    load_seconds: float | None  # None where it came to no run
+    run_seconds: float | None  # one sequence of ``max_length``
+    batch_size: int | None
+    batch_seconds: float | None  # so many sequences of ``max_length``
+    memory_bytes: int | None
 
 
 class CostsOut(_Out):
@@ -50,6 +66,7 @@ class LoadedVersion(_Out):
     waiting: int
     load_seconds: float
     self_check: SelfCheckOut
+    vetting: VettingOut
     slots: SlotsOut
     costs: CostsOut | None  # None where they were not measured
 
@@ -85,6 +102,7 @@ class ModelDetail(ModelSummary):
     """One model: its card, versions, limits, and what was found at load."""
 
     loaded: list[LoadedVersion]
+    refused: dict[int, VettingOut]  # version -> the checks that it did not pass
     limits: Limits
     card: ModelCard
     # Rolling, by target: what this process's sessions have found lately; empty without any.
@@ -113,6 +131,7 @@ def detail(
     return ModelDetail(
         **summary(engine, name).model_dump(),
         loaded=[_loaded(version) for version in engine.loaded(name)],
+        refused={version: _vetting(found) for version, found in engine.refused(name).items()},
         limits=Limits(
             max_sequences=max_sequences,
             max_waiting=engine.options.policy.max_waiting,
@@ -137,12 +156,29 @@ def _loaded(model: LoadedModel) -> LoadedVersion:
             largest_difference=model.check.largest_difference,
             tolerance=model.check.tolerance,
         ),
+        vetting=_vetting(model.report),
         slots=SlotsOut(
             share=model.batcher.slots.share,
             spare=model.batcher.slots.spare,
             inline_ms=model.batcher.slots.inline_seconds * 1000,
         ),
         costs=None if model.costs is None else _costs(model.costs),
+    )
+
+
+def _vetting(report: Report) -> VettingOut:
+    measured = report.measured
+    return VettingOut(
+        sha256=report.sha256,
+        bytes=report.size,
+        passed=report.passed,
+        findings=report.findings,
+        seconds=round(report.seconds, 3),
+        load_seconds=measured and measured.load_seconds,
+        run_seconds=measured and measured.run_seconds,
+        batch_size=measured and measured.batch_size,
+        batch_seconds=measured and measured.batch_seconds,
+        memory_bytes=measured and measured.memory_bytes,
     )
 
 
