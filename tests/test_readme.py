@@ -209,7 +209,7 @@ def test_the_canary_of_the_readme_is_promoted_and_rolled_back(tmp_path):
             traffic.append(answer.json()["in_force"]["traffic"])
     divided = {"1": 0.95, "2": 0.05}
     assert traffic == [
-        *[{"2": 1}] * 2,
+        *[{"2": 1}] * 3,
         *[divided] * 2,
         {"2": 1},
         {"1": 1},

@@ -8,6 +8,7 @@ import pytest
 from models.repository import Repository
 from service.engine.catalogue import MAIN
 from tests.engine.test_core import publish, publish_garbage
+from tests.engine.test_lifecycle import until
 from tests.http.inprocess import SMALL, running
 
 ADMIN = "/v1/admin/models/small"
@@ -109,6 +110,23 @@ async def test_traffic_is_divided_and_a_key_keeps_its_version(repository):
         assert main.entry.version == 2
         described = await service.client.get("/v1/models/small")
         assert described.json()["version"] == 2
+
+
+async def test_a_shadow_is_asked_unseen_and_its_difference_is_told(repository):
+    async with serving(repository) as service:
+        found = await call(service, "PUT", "/shadow", {"version": 2, "share": 1})
+        assert found["in_force"]["shadow"] == {"version": 2, "share": 1}
+        assert await asked(service) == (3, 3)
+        await until(lambda: service.engine.mirror("small").outcomes["compared"] == 1)
+        told = (await call(service, "GET"))["shadow"]
+        assert told["requests"] == {"compared": 1, "dropped": 0, "failed": 0}
+        difference = {"values": 2, "mean_absolute": 1, "largest": 1}
+        assert told["differences"] == {"3": {"load": difference}}
+        metrics = (await service.client.get("/metrics")).text
+        label = 'model="small",target="load",version="2"'
+        assert f"seqserve_shadow_absolute_difference_total{{{label}}} 2.0" in metrics
+        assert f"seqserve_shadow_largest_difference{{{label}}} 1.0" in metrics
+        assert (await call(service, "DELETE", "/shadow"))["shadow"] is None
 
 
 async def test_unloading_is_a_404_and_loading_brings_it_back(repository):
