@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # What loses to ridge on held-out data is published only with --anyway; the cards say so.
 LOSE_TO_RIDGE := co2-lstm co2-stream-gru elnino-attention
 
-.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes lock clean
+.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -58,6 +58,9 @@ simulate: $(STAMP) ## the scheduler beside simpler rules, with a virtual clock
 
 crashes: $(STAMP) ## kill services 1,000 times while clients step (40 min); ARGS="--redis" for two on one Redis
 	$(BIN)/python -m benchmarks.crashes $(ARGS)
+
+reloads: $(STAMP) ## reload a model 100 times under load; no request may fail (3 min)
+	$(BIN)/python -m benchmarks.reloads $(ARGS)
 
 lock: $(STAMP) ## write the versions now installed into constraints.txt
 	(head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
