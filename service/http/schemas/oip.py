@@ -54,7 +54,7 @@ class InferQuery:
         steps = _steps(tensors.get(LENGTHS), sequences)
         _check_finite(sequences, steps, missing_values=card.missing_values)
         futures = _futures(tensors.get(FUTURE), len(sequences))
-        explain = any(wanted.name == ATTENTION for wanted in self._outputs)
+        explain = card.attention and any(wanted.name == ATTENTION for wanted in self._outputs)
         self.rows = [
             Row(sequence[:length], future, explain)
             for sequence, length, future in zip(

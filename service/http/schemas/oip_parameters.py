@@ -31,10 +31,13 @@ def request_parameters(header: dict[str, Any]) -> RequestParameters:
     found = parameters_of(header, "", _KNOWN)
     if not found:
         return _NOTHING
-    for name, (silent, why) in _SILENT.items():
-        value = found.get(name)
-        if value is not None and (type(value) in (dict, list, float) or value not in silent):
-            raise InvalidRequest(f"parameters.{name}", why)
+    if len(found) == 1 and found.get("binary_data_output") is True:
+        return _BINARY  # all that Triton's clients mostly say
+    for name, value in found.items():
+        if name in _SILENT and value is not None:
+            silent, why = _SILENT[name]
+            if type(value) in (dict, list, float) or value not in silent:
+                raise InvalidRequest(f"parameters.{name}", why)
     binary = flag(found, "binary_data_output", "parameters", default=False)
     return RequestParameters(binary, _timeout(found.get("timeout")))
 
@@ -80,4 +83,5 @@ def _timeout(microseconds: object) -> float | None:
     return microseconds / 1e6 or None  # 0 is what nobody says, too
 
 
+_BINARY = RequestParameters(binary=True, timeout=None)
 _NOTHING = RequestParameters(binary=False, timeout=None)
