@@ -1,13 +1,22 @@
 """KServe's time-series forecasts: the native answer in KServe's words, and what is refused."""
 
+import contextlib
+import copy
 import json
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.repository import Repository
+from service.engine.admission import check_rows
+from service.engine.errors import InvalidSequence
+from service.engine.jobs import Answer
+from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.reading import LARGE
+from service.http.schemas.forecast import ForecastQuery, read_asked
 from service.http.schemas.timeseries import ForecastRequest, ForecastResponse
 from tests.engine.graphs import Graph, card
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
@@ -291,6 +300,39 @@ async def test_a_forecast_that_is_not_finite_names_its_input():
         answer = await service.client.post(PATH, json=asked(*inputs))
         assert answer.status_code == 422
         assert answer.json()["detail"] == "inputs[2]: the model's answer is not finite."
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+PLACES = [
+    (), *[(key,) for key in asked(GOOD)], *[("options", key) for key in ("horizon", "quantiles")],
+    *[("inputs", number) for number in (0, 1)],
+    *[("inputs", 1, key) for key in (*GOOD, "start_timestamp", "future", "static", "more")],
+    ("inputs", 1, "series", 7),
+]  # fmt: skip
+
+
+@given(place=st.sampled_from(PLACES), value=JSON)
+async def test_whatever_comes_is_a_query_or_an_error_of_the_table(place, value):
+    document = copy.deepcopy(asked(GOOD, GOOD, quantiles=[0.5]))
+    level = document
+    for step in place[:-1]:
+        level = level[step]
+    if place:
+        level[place[-1]] = value
+    model = card(features=("co2",), targets=("co2",), frequency="1w", horizon=13, max_length=40)
+    with contextlib.suppress(InvalidRequest, InvalidSequence, MalformedRequest):
+        found = ForecastQuery(
+            read_asked(json.dumps(document if place else value).encode()), model, 3
+        )
+        assert 1 <= len(found.rows) <= 3
+        check_rows(found.rows, model)
+        answer = Answer(np.zeros(model.answer_shape, "f4"), np.zeros((13, 1), "f4"))
+        written = json.loads(found.write([answer] * len(found.rows), 1).body)
+        assert ForecastResponse.model_validate(written)
 
 
 async def test_a_version_can_be_named(service: Service):

@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from examples.serving import Served, serving
 from service.settings import ZOO
 from tests.http.inprocess import ATTENTION, GRU, weeks
+from tests.keys.made import Keys
 
 WINDOWS = np.array([[[value] for value in weeks(30, start)] for start in (330, 350, 310)], "f4")
 YEARS = np.array([[[20 + step % 12 + row] for step in range(24)] for row in range(2)], "f4")
@@ -130,29 +131,47 @@ def test_many_at_once_get_their_own_answers(served, client):
         assert found.tobytes() == wanted[place % 3].tobytes()
 
 
-def test_models_are_loaded_and_unloaded(tmp_path):
+def test_models_are_loaded_and_unloaded_by_who_has_the_key(tmp_path):
+    keys = Keys(tmp_path)
+    admin, reader = (
+        {"Authorization": f"Bearer {keys.add(scope, scopes=scope)}"}
+        for scope in ("admin", "predict")
+    )
     shutil.copytree(ZOO / GRU, tmp_path / "models" / GRU)
-    environment = {"SEQSERVE_MODELS": str(tmp_path / "models")}
-    log = tmp_path / "service.log"
+    environment = {"SEQSERVE_MODELS": str(tmp_path / "models")} | keys.environment
     with (
-        serving(log, "--provider", "cpu", environment=environment) as service,
+        serving(tmp_path / "log", "--provider", "cpu", environment=environment) as service,
         triton.InferenceServerClient(address(service)) as client,
     ):
-        before = client.infer(GRU, [sequences(WINDOWS)]).as_numpy("predictions")
-        client.unload_model(GRU, unload_dependents=True)
-        assert not client.is_model_ready(GRU)
-        assert [entry["state"] for entry in client.get_model_repository_index()] == ["UNAVAILABLE"]
+
+        def ask():
+            return client.infer(GRU, [sequences(WINDOWS)], headers=reader).as_numpy("predictions")
+
+        def states():
+            index = client.get_model_repository_index(headers=admin)
+            return [entry["state"] for entry in index]
+
+        assert client.is_server_ready()
+        before = ask()
+        client.unload_model(GRU, unload_dependents=True, headers=admin)
+        assert not client.is_model_ready(GRU, headers=reader)
+        assert states() == ["UNAVAILABLE"]
         with pytest.raises(InferenceServerException, match="unloaded"):
-            client.infer(GRU, [sequences(WINDOWS)])
-        client.load_model(GRU)
-        assert client.is_model_ready(GRU)
-        assert [entry["state"] for entry in client.get_model_repository_index()] == ["READY"]
-        after = client.infer(GRU, [sequences(WINDOWS)]).as_numpy("predictions")
-        assert after.tobytes() == before.tobytes()
-        with pytest.raises(InferenceServerException, match="There is no model 'unknown'"):
-            client.load_model("unknown")
-        with pytest.raises(InferenceServerException, match=r"parameters\.config"):
-            client.load_model(GRU, config="{}")
+            ask()
+        client.load_model(GRU, headers=admin)
+        assert client.is_model_ready(GRU, headers=reader)
+        assert states() == ["READY"]
+        assert ask().tobytes() == before.tobytes()
+        for status, wrong in (
+            ("404", lambda: client.load_model("unknown", headers=admin)),
+            ("422", lambda: client.load_model(GRU, config="{}", headers=admin)),
+            ("403", lambda: client.unload_model(GRU, headers=reader)),
+            ("401", lambda: client.infer(GRU, [sequences(WINDOWS)])),
+        ):
+            with pytest.raises(InferenceServerException, match=r".") as raised:
+                wrong()
+            assert raised.value.status() == status
+        assert states() == ["READY"]
 
 
 def test_statistics_count_what_was_answered(client):

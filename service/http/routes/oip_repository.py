@@ -27,7 +27,9 @@ _ACCEPTED = ("application/json", BINARY, "")
 def router(engine: Engine, limits: Limits) -> APIRouter:
     """Return the routes of one engine."""
     routes = APIRouter(
-        prefix="/v2/repository", tags=["open inference protocol"], responses=PROBLEMS
+        prefix="/v2/repository",
+        tags=["open inference protocol"],
+        responses=PROBLEMS | {409: PROBLEMS[422]},
     )
 
     @routes.post("/index", openapi_extra=body_of(IndexRequest))

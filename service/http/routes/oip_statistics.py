@@ -33,11 +33,14 @@ def router(engine: Engine, metrics: Metrics) -> APIRouter:
 
     @routes.get("/{name}/versions/{version}/stats")
     async def one_version(name: Name, version: Version) -> StatisticsResponse:
-        """Count what one version has answered, in memory or not."""
-        found = [each.version for each in engine.versions(name) if str(each.version) == version]
-        if not found:
+        """Count what one version has answered, in memory or not; an alias is one that is."""
+        for each in engine.versions(name):
+            if str(each.version) == version:
+                return await answer([(name, each.version)])
+        named = None if version.isdecimal() else engine.serving(name, version)
+        if named is None:
             raise ModelNotFound(name, f"{version:.20}")
-        return await answer([(name, found[0])])
+        return await answer([(name, named.entry.version)])
 
     return routes
 
