@@ -74,11 +74,12 @@ def media_type(content_type: str) -> str:
 
 
 def _check_headers(request: Request, limit: int, accepted: Sequence[str]) -> None:
-    if media_type(_header(request, "content-type")) not in accepted:
+    declared = _header(request, "content-type")
+    if (media_type(declared) or declared) not in accepted:
         named = [name for name in accepted if name]
         raise UnsupportedMediaType(f"Send the body as {' or '.join(named)}.", ", ".join(named))
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > limit:
         raise BodyTooLarge(limit)
 
 

@@ -23,6 +23,7 @@ from service.http.schemas.native import Query as JsonQuery
 from service.sessions.live import Live
 
 JSON = "application/json"
+_NUMBER = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 _ALIAS = re.compile(ALIAS_PATTERN, re.ASCII)
 
 Name = Annotated[str, Path(description="a model's name, as GET /v1/models lists it")]
@@ -115,6 +116,6 @@ async def named_version(engine: Engine, name: str, version: str) -> LoadedModel:
     """Return the version a path names, by number or alias; raise what ``Engine.model`` does."""
     if _ALIAS.fullmatch(version):
         return await engine.model(name, version)
-    if not (version.isascii() and version.isdecimal() and len(version) <= 9):  # noqa: PLR2004
+    if not _NUMBER.fullmatch(version):
         raise ModelNotFound(name, f"{version:.20}")
     return await engine.model(name, int(version))

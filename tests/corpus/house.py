@@ -1,0 +1,167 @@
+"""A service for the corpus: it sends rows, and says whether everything is as it was."""
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+from websockets.sync.client import connect as connect_websocket
+
+from examples.serving import Served, serving
+from service.settings import ZOO
+from tests.corpus.routes import GRU, SESSION, SPARE, STREAM, VALUES, Taker
+from tests.corpus.rows import SECRET, Row
+from tests.http.wire import comes_true, descriptors, send, waiting
+
+GOOD = b'{"sequences": [' + VALUES + b"]}"
+LIMITS = {
+    "SEQSERVE_MAX_BODY_BYTES": "3000000",
+    "SEQSERVE_MAX_ELEMENTS": "300000",
+    "SEQSERVE_MAX_SEQUENCES": "64",
+}
+_LEAKS = re.compile(rf'Traceback|File \\?"|site-packages|\.py\b|/(work|tmp|home|root)/|{SECRET}')
+_JSON, PROBLEM = "application/json", "application/problem+json"
+MEMBERS = {"type", "title", "status", "detail", "error", "request_id"}
+
+
+class Answer:
+    """What a row was told, over whichever way."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    def problem(self) -> dict[str, object]:
+        found = json.loads(self.body)
+        if self.status == 200 and "answers" in found:  # of many steps, each told for itself
+            return found["answers"][0]["problem"]
+        return found
+
+    def faults(self, row: Row, taker: Taker) -> Iterator[str]:
+        """Yield what is wrong with it."""
+        if self.status != row.status and not (self.status == 200 and b'"problem"' in self.body):
+            yield f"expected {row.status}, got {self.status} {self.body[:200]!r}"
+            return
+        problem = self.problem()
+        kinds = (row.type,) if isinstance(row.type, str) else row.type
+        if problem.get("status") != row.status or not problem.keys() >= MEMBERS:
+            yield f"no problem of status {row.status}: {self.body[:200]!r}"
+        if problem["type"] not in [f"urn:seqserve:problem:{kind}" for kind in kinds]:
+            yield f"expected {kinds}, got {problem['type']}"
+        says = row.says(taker)
+        if self.status != row.status:  # the step is named beside the problem
+            says = says.partition(".")[2]
+        if not str(problem["detail"]).startswith(says):
+            yield f"expected {says} in {problem['detail']!r}"
+        if row.answers and row.answers not in self.headers:
+            yield f"no header {row.answers}"
+        kind = self.headers.get("content-type", PROBLEM)
+        if self.status == row.status and kind != PROBLEM:
+            yield f"expected {PROBLEM}, got {kind}"
+        if len(self.body) > 4096 or _LEAKS.search(self.body.decode()):
+            yield f"says too much: {self.body[:500]!r}"
+
+
+class House:
+    """A service, a session in it, and how it was when nothing had happened."""
+
+    def __init__(self, served: Served, database: Path, client: httpx.Client) -> None:
+        self.served, self.client = served, client
+        self._database = database
+        self.session = str(
+            client.post(f"/v1/models/{STREAM}/sessions", json={})
+            .raise_for_status()
+            .json()["session"]
+        )
+        assert comes_true(lambda: waiting(served) == 0)
+        self._before = self._state()
+        self._held = descriptors(served)
+
+    def over_httpx(self, row: Row, taker: Taker) -> Answer:
+        headers = {"content-type": _JSON} | dict(row.headers)
+        sent = {
+            name: value.encode("latin-1") for name, value in headers.items() if value is not None
+        }
+        answer = self.client.request(
+            taker.method, self.of(row.path(taker)), content=self.of(row.body(taker)), headers=sent
+        )
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+    def over_a_socket(self, row: Row, taker: Taker) -> Answer:
+        """Send it in two chunks, which takes the long way."""
+        headers = {"content-type": _JSON} | dict(row.headers)
+        lines = "".join(
+            f"{name}: {value}\r\n" for name, value in headers.items() if value is not None
+        )
+        body = self.of(row.body(taker))
+        half = len(body) // 2
+        chunks = b"".join(
+            b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part
+        )
+        head = f"{taker.method} {self.of(row.path(taker))} HTTP/1.1\r\nHost: x\r\n{lines}"
+        raw = head.encode("latin-1") + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        said = send(self.served, raw + chunks + b"0\r\n\r\n")
+        return Answer(said.status, said.headers, said.body)
+
+    def over_a_websocket(self, row: Row, taker: Taker) -> Answer:
+        url = self.served.url.replace("http", "ws") + taker.path
+        with connect_websocket(url, open_timeout=10, close_timeout=10) as socket:
+            socket.send(self.of(row.body(taker)))
+            told = json.loads(socket.recv(timeout=10))
+        return Answer(told["status"], {}, json.dumps(told["problem"]).encode())
+
+    def of(self, text):
+        """Put the session's id in its place."""
+        if isinstance(text, bytes):
+            return text.replace(SESSION.encode(), self.session.encode())
+        return text.replace(SESSION, self.session)
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is not as it was before."""
+        if not comes_true(lambda: waiting(self.served) == 0, 5):
+            yield "there is somebody in the queue"
+        before, self._before = self._before, self._state()
+        for name, was in before.items():
+            if self._before[name] != was:
+                yield f"the {name} was {was!r:.150}, it is {self._before[name]!r:.150}"
+        if not comes_true(lambda: descriptors(self.served) <= self._held, 5):
+            yield f"{descriptors(self.served)} files are open, expected {self._held}"
+
+    def _state(self) -> dict[str, object]:
+        exact = self.client.post(
+            f"/v1/models/{GRU}/predict", content=GOOD, headers={"content-type": _JSON}
+        )
+        found = {
+            "answer": (exact.status_code, exact.content),
+            "liveness": self.client.get("/health/live").status_code,
+            "session": self.client.get(f"/v1/sessions/{self.session}").json(),
+            "model": self.client.get(f"/v1/admin/models/{SPARE}").json().get("desired"),
+        }
+        return found | {"number of sessions": self._count()}
+
+    def _count(self) -> int:
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
+            return int(database.execute("SELECT count(*) FROM session").fetchone()[0])
+
+
+@contextmanager
+def house(folder: Path) -> Iterator[House]:
+    """Yield a service with models of its own, and look at its log when it has ended."""
+    models, log = folder / "models", folder / "service.log"
+    for name in (GRU, STREAM, SPARE):
+        shutil.copytree(ZOO / name, models / name)
+    store = {"SEQSERVE_STORE": f"sqlite:///{folder}/sessions.db"}
+    options = ("--models", str(models), "--provider", "cpu")
+    with (
+        serving(log, *options, environment=LIMITS | store) as served,
+        httpx.Client(base_url=served.url, timeout=30) as client,
+    ):
+        yield House(served, folder / "sessions.db", client)
+    text = log.read_text()
+    for line in text.splitlines():
+        assert isinstance(json.loads(line), dict), line
+    assert "\x1b" not in text
+    assert "Traceback" not in text

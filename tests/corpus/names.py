@@ -1,0 +1,111 @@
+"""Names, versions, sessions and step numbers that are not there or cannot be; on any route."""
+
+from collections.abc import Callable
+
+from tests.corpus.routes import SESSION, Taker
+from tests.corpus.rows import INVALID, Row
+
+_UNKNOWN = ("model-not-found", "not-found")
+_NAMES = {
+    "an unknown model": "nobody",
+    "a parent folder": "..%2f..%2fetc%2fpasswd",
+    "two escaped dots": "%2e%2e%2f",
+    "two dots escaped twice": "%252e%252e%252f",
+    "300 characters": "a" * 300,
+    "a NUL": "co2-gru%00",
+    "a byte that is no UTF-8": "%ff",
+    "a line for the log": '%0d%0a{"event":"forged"}%0d%0a',
+    "a colour for the log": "%1b[31mred%1b[0m",
+    "a name in capitals": "CO2-GRU",
+    "a blank behind": "co2-gru%20",
+    "a format": "%25s%25n{0}",
+    "a wide dot": "%ef%bc%8e%ef%bc%8e",
+}
+_VERSIONS = ("0", "-1", "2", "1.0", "+1", "01", "1e0", "9" * 30, "newest", "%d9%a1", "%31%00")
+_NUMBERS = ("0", "-1", "01", "1.0", "1e0", "one", str(2**63), "9" * 400, "%d9%a1", "1%00")
+
+
+def _replaced(old: str, new: str) -> Callable[[Taker], str]:
+    return lambda taker: taker.fill(taker.template.replace(old, new))
+
+
+def _rows() -> list[Row]:
+    rows = [
+        Row(
+            name,
+            _good,
+            404,
+            _UNKNOWN,
+            path=_replaced("{name}", value),
+            fits=lambda it: "{name}" in it.template and it.method != "WS",
+        )
+        for name, value in _NAMES.items()
+    ]
+    rows += [
+        Row(
+            f"version {value}",
+            _good,
+            404,
+            _UNKNOWN,
+            path=_replaced("{version}", value),
+            fits=lambda it: "{version}" in it.template,
+        )
+        for value in _VERSIONS
+    ]
+    rows += [
+        Row(
+            f"step {value:.40}",
+            _good,
+            422,
+            INVALID,
+            path=_replaced("{n}", value),
+            says=lambda _: "step",
+            fits=lambda it: "{n}" in it.template,
+        )
+        for value in _NUMBERS
+    ]
+    return rows + _sessions()
+
+
+def _sessions() -> list[Row]:
+    def of_one(taker: Taker) -> bool:
+        return "{id}" in taker.template
+
+    def stepped(taker: Taker) -> bool:
+        return "{n}" in taker.template
+
+    missing = {
+        "an unknown session": "0" * 24,
+        "a session of dots": "..%2f",
+        "a session for the log": "%0a%1b[31m",
+        "a session of 300 characters": "a" * 300,
+    }
+    rows = [
+        Row(
+            name,
+            _good,
+            404,
+            ("session-not-found", "not-found"),
+            path=_replaced(SESSION, value),
+            fits=stepped,
+        )
+        for name, value in missing.items()
+    ]
+    return [
+        *rows,
+        Row("not its tenant", _good, 404, "session-not-found", {"x-tenant": "b"}, fits=stepped),
+        Row("a gap", _good, 409, "wrong-step", path=_replaced("{n}", "3"), fits=stepped),
+        Row("a state that is none", _good, 422, "not-a-session", fits=_restores),
+        Row("a tenant of control", _good, 422, INVALID, {"x-tenant": "a\tb"}, fits=of_one),
+    ]
+
+
+def _restores(taker: Taker) -> bool:
+    return taker.template.endswith("/state")
+
+
+def _good(taker: Taker) -> bytes:
+    return taker.body
+
+
+ROWS = _rows()

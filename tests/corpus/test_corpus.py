@@ -1,0 +1,57 @@
+"""Every wrong body, on every route that takes one: the tabled answer, and nothing else changes."""
+
+from collections.abc import Iterator
+from itertools import cycle
+
+import pytest
+
+from models.repository import Repository
+from service.engine.core import Engine
+from service.http.app import create_app
+from service.http.metrics import Metrics
+from tests.corpus import names, rows, tables, tensors
+from tests.corpus.house import Answer, House, house
+from tests.corpus.routes import BODILESS, TAKERS, takers_of
+from tests.http.inprocess import SMALL
+
+ROWS = [*rows.ROWS, *names.ROWS, *tensors.ROWS, *tables.ROWS]
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory) -> Iterator[House]:
+    with house(tmp_path_factory.mktemp("corpus")) as found:
+        yield found
+
+
+def test_every_route_that_takes_a_body_is_in_the_corpus(tmp_path):
+    metrics = Metrics()
+    engine = Engine(Repository(SMALL.models), SMALL.engine_options(), metrics.observer)
+    found = takers_of(
+        create_app(
+            engine,
+            SMALL,
+            metrics,
+            SMALL.model_copy(update={"store": f"sqlite:///{tmp_path}/s.db"}).open_store(),
+        )
+    )
+    known = {(taker.method, taker.template) for taker in TAKERS} | BODILESS
+    assert found - known == set(), "say in tests/corpus/routes.py what a good body of these is"
+    assert known - found == set(), "these are no routes any more"
+
+
+@pytest.mark.parametrize("taker", TAKERS, ids=lambda taker: f"{taker.method} {taker.template}")
+def test_what_is_wrong_gets_its_answer_and_changes_nothing(service: House, taker):
+    # A row goes one way on a route, and the other on its neighbour, which has a version.
+    ways = cycle([service.over_httpx, service.over_a_socket])
+    if "{version}" in taker.template:
+        next(ways)
+    faults = []
+    for row in ROWS:
+        way = next(ways) if taker.method != "WS" else service.over_a_websocket
+        if not row.fits(taker):
+            continue
+        answer: Answer = way(row, taker)
+        faults += [f"{row.name}, {way.__name__}: {each}" for each in answer.faults(row, taker)]
+        faults += [f"after {row.name}: {each}" for each in service.faults()]
+    assert not faults, "\n".join(faults)
