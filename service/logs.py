@@ -57,8 +57,11 @@ def configure(level: str, style: Literal["json", "text"], *, access: bool = True
         logger.handlers.clear()
         logger.removeFilter(_is_of_the_service)
         logger.propagate = True
+    # At its most talkative uvicorn's WebSockets tell each header, and so each key.
+    talks = logging.getLogger("uvicorn.error")
+    talks.setLevel(max(logging.INFO, root.level))
     if not access:
-        logging.getLogger("uvicorn.error").addFilter(_is_of_the_service)
+        talks.addFilter(_is_of_the_service)
 
 
 def _plain(

@@ -35,6 +35,20 @@ def test_one_module_of_the_service_knows_onnx_runtime():
     assert [path.name for path in knowing] == ["runner.py"]
 
 
+def test_nothing_that_serves_fetches_from_an_address():
+    clients = re.compile(
+        r"^\s*(import|from) (urllib\.request|http\.client|httpx|requests|aiohttp|fsspec)\b",
+        re.MULTILINE,
+    )
+    fetching = [
+        path.name
+        for folder in ("models", "service")
+        for path in (ROOT / folder).rglob("*.py")
+        if clients.search(path.read_text())
+    ]
+    assert fetching == []
+
+
 def test_serving_loads_no_training_and_no_torch():
     code = (
         "import sys; import service.http.app, service.cli;"

@@ -1,10 +1,13 @@
 """Keys over real sockets: the short way, the long way, streams; one worker and two."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -28,17 +31,21 @@ pytestmark = pytest.mark.timeout(60)
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Keys:
     keys = Keys(tmp_path_factory.mktemp("keys"))
-    keys.add("first", scopes="predict sessions metrics")
+    keys.add("first", scopes="metrics")
     return keys
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory, keys) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("service")
-    environment = keys.environment | {"SEQSERVE_STORE": f"sqlite:///{folder}/sessions.db"}
+    store = f"sqlite:///{folder}/sessions.db"
+    environment = {"SEQSERVE_STORE": store, "SEQSERVE_LOG_LEVEL": "debug", **keys.environment}
     with serving(folder / "log", "--provider", "cpu", environment=environment) as service:
         yield service.url
-    assert "Traceback" not in (folder / "log").read_text()
+    log = (folder / "log").read_text()
+    assert "Traceback" not in log
+    assert '"caller":"first"' in log  # a name may be logged
+    assert [key for key in keys.issued if key[17:] in log] == []  # whatever was asked, at any level
 
 
 @contextmanager
@@ -69,6 +76,21 @@ def test_a_key_lets_in_and_no_key_does_not(service, keys, way):
         assert refused.headers["x-request-id"] == refused.json()["request_id"]
         assert known.get("/metrics").status_code == 403
         assert stranger.get("/health/ready").status_code == 200
+
+
+def test_metrics_need_their_scope_and_have_no_key_in_them(service, keys):
+    with client(service, keys.issued[0]) as prometheus:
+        shown = prometheus.get("/metrics")
+    assert shown.status_code == 200
+    assert [key for key in keys.issued if key[:16] in shown.text] == []
+
+
+def test_who_has_no_key_is_refused_before_the_body_comes(service):
+    host, port = service.removeprefix("http://").split(":")
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as raw:
+        raw.sendall(head.encode() + b"Content-Length: 10000000\r\n\r\n")
+        assert raw.recv(12) == b"HTTP/1.1 401"
 
 
 @ways
@@ -169,10 +191,37 @@ def test_each_message_of_a_stream_counts_against_the_rate(service, keys):
     assert told[-1]["problem"]["retry_after"] > 0
 
 
+def statuses(url: str, key: str, many: int) -> list[int]:
+    """Return the answers to requests on connections of their own, which any worker may take."""
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+
+    def ask(_: int) -> int:
+        return httpx.post(f"{url}{PREDICT}", content=BODY, headers=headers, timeout=20).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(ask, range(many)))
+
+
+@pytest.mark.timeout(120)
+def test_workers_count_together_and_a_restart_forgets_nothing(tmp_path):
+    keys = Keys(tmp_path)
+    limited = keys.add("limited", "--quota", "60/day", "--rate", "50/h")
+    gone = keys.add("gone")
+    options = ("--provider", "cpu", "--workers")
+    with serving(tmp_path / "two", *options, "2", environment=keys.environment) as service:
+        told = statuses(service.url, limited, 80)
+        assert (told.count(200), told.count(429)) == (50, 30)
+        assert set(statuses(service.url, gone, 20)) == {200}
+        keys.run("revoke", "gone")
+        time.sleep(1)  # what is promised
+        assert set(statuses(service.url, gone, 20)) == {401}
+    assert "50 of 60/day" in keys.run("list")
+    with serving(tmp_path / "one", *options, "1", environment=keys.environment) as service:
+        assert set(statuses(service.url, limited, 5)) == {429}
+
+
 def refusal(*words: str, **environment: str) -> str:
     """Return what ``seqserve serve`` says when it does not start."""
-    import os  # noqa: PLC0415
-
     result = subprocess.run(
         [sys.executable, "-m", "service.cli", "serve", "--port", "0", *words],
         env=os.environ | environment,

@@ -12,8 +12,9 @@ from service.engine.core import Engine
 from service.http import errors
 from service.http.access import Access, Records, Tracing
 from service.http.bounded import RECORDS
+from service.http.doors import Household, Strangers
 from service.http.express import Express, HotRoute
-from service.http.gate import Gate, Strangers
+from service.http.gate import Gate
 from service.http.guard import Guard
 from service.http.limits import Limits
 from service.http.methods import HeadAsGet
@@ -74,7 +75,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
     metrics: Metrics,
     store: Store | None = None,
     tracing: Tracing | None = None,
-    gate: Gate | Strangers | None = None,
+    gate: Gate | Strangers | Household | None = None,
 ) -> FastAPI:
     """
     Return the application; its lifespan starts and stops the engine, and closes the store.
@@ -158,8 +159,8 @@ def app() -> FastAPI:
     return create_app(engine, settings, metrics, store, tracing, gate)
 
 
-def _gate(settings: Settings) -> Gate | Strangers | None:
+def _gate(settings: Settings) -> Gate | Strangers | Household:
     keyring = settings.open_keyring()
     if keyring is not None:
         return Gate(keyring)
-    return Strangers() if settings.no_keys_on_public_address else None
+    return Strangers() if settings.no_keys_on_public_address else Household()

@@ -1,8 +1,8 @@
 """
 Who may do what: the same decisions for the short way, the long way and the streams.
 
-With a Gate whoever asks shows a key, but for what the table opens to anyone.  With Strangers, where
-a service without keys was told to be on a public address all the same, nobody administers.
+Whoever asks shows a key, but for what the table opens to anyone.  Services without keys have the
+doors of ``doors``.
 """
 
 import time
@@ -19,7 +19,6 @@ from service.keys.ring import Grant, Keyring
 Asked = MutableMapping[str, Any]  # an ASGI scope; the word is taken by what a key may do
 Headers = Sequence[tuple[bytes, bytes]]
 
-_STRANGERS = frozenset({Scope.PREDICT, Scope.SESSIONS, Scope.METRICS})
 VISITOR = "visitor"  # where a request's scope holds who asks
 _BEARER = b"bearer "
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
@@ -54,14 +53,14 @@ class Gate:
 
     def enter(self, asked: Asked) -> Visitor | None:
         """Say who sends a request, there and in it, None where anyone may; raise AccessError."""
-        rule = _rule(asked)
+        rule = rule_for(asked)
         if rule is not None and rule.scopes is ANYONE:
             return None
         grant = self._find(asked["headers"])
         scopes = rule.scopes if rule else ADMIN
         visitor = Visitor(self, grant, scopes)
         asked[VISITOR], asked["caller"] = visitor, grant.name
-        if scopes.isdisjoint(grant.scopes) and not (rule is None and _leads_nowhere(asked)):
+        if scopes.isdisjoint(grant.scopes) and not (rule is None and leads_nowhere(asked)):
             raise _missing(scopes)
         visitor.charge()
         return visitor
@@ -110,23 +109,11 @@ class Gate:
         return self._keyring.find(text.strip(b" \t"), time.time())
 
 
-class Strangers:
-    """Ask nobody for a key, and let nobody administer."""
-
-    def enter(self, asked: Asked) -> None:
-        """Let a request in that needs no administrator; raise NoKey."""
-        rule = _rule(asked)
-        scopes = rule.scopes if rule else ADMIN
-        if scopes is ANYONE or not scopes.isdisjoint(_STRANGERS):
-            return
-        if rule is not None or not _leads_nowhere(asked):
-            raise NoKey
-
-
-def _rule(asked: Asked) -> Rule | None:
+def rule_for(asked: Asked) -> Rule | None:
+    """Return the rule of a request, None where there is none; a refusal is counted under it."""
     method = "WEBSOCKET" if asked["type"] == "websocket" else asked["method"]
     rule = rule_of(method, asked["path"])
-    asked["route"] = rule  # a refusal is counted under it; the router will say more
+    asked["route"] = rule  # the router will say more
     return rule
 
 
@@ -134,7 +121,7 @@ def _missing(scopes: frozenset[Scope]) -> AccessError:
     return Forbidden(f"The key needs the scope {' or '.join(sorted(scopes))}.")
 
 
-def _leads_nowhere(asked: Asked) -> bool:
+def leads_nowhere(asked: Asked) -> bool:
     """Whether the router can only answer 404 or 405, which any key may be told."""
     routes: Sequence[BaseRoute] = asked["app"].routes
     return all(route.matches(asked)[0] is not Match.FULL for route in routes)

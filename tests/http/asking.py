@@ -41,7 +41,7 @@ class Asker:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
 
-    def ask(self, method, path, *headers: tuple[str, str], key=None) -> Answer:
+    def ask(self, method, path, *headers: tuple[str, str], key=None, body="") -> Answer:
         """Return the answer to a request, or to an upgrade if the method is WEBSOCKET."""
         path, _, query = path.partition("?")
         given = [*headers, *([("x-api-key", key)] if key else [])]
@@ -64,11 +64,13 @@ class Asker:
             scope |= {"type": "websocket", "subprotocols": []}
             scope |= {"extensions": {"websocket.http.response": {}}}
             del scope["method"]
-        return asyncio.run(self._ask(scope))
+        if body:
+            scope["headers"].append((b"content-type", b"application/json"))
+        return asyncio.run(self._ask(scope, body.encode()))
 
-    async def _ask(self, scope) -> Answer:
+    async def _ask(self, scope, body) -> Answer:
         told = Answer()
-        coming = [{"type": "http.request", "body": b"", "more_body": False}]
+        coming = [{"type": "http.request", "body": body, "more_body": False}]
         if scope["type"] == "websocket":
             coming = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}]
 

@@ -1,14 +1,18 @@
 """Default-deny: every route there is, asked without a key and with each."""
 
+import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
 
-from service.http.gate import Gate, Strangers
+from service.http.doors import Household, Strangers
+from service.http.gate import Gate
 from service.http.scopes import TABLE, rule_of
 from service.keys.ring import Keyring
 from service.keys.usage import Usage
@@ -32,6 +36,12 @@ def client(tmp_path_factory, texts) -> Iterator[Asker]:
     folder = tmp_path_factory.mktemp("gate")
     ring = Keyring(Path(texts["file"]), Usage.open(folder / "usage"), time.time())
     with asking(folder, Gate(ring)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def household(tmp_path_factory) -> Iterator[Asker]:
+    with asking(tmp_path_factory.mktemp("household"), Household()) as client:
         yield client
 
 
@@ -211,3 +221,51 @@ def test_strangers_let_in_without_keys_predict_and_do_not_administer(tmp_path):
         stream = ask(client, "WEBSOCKET", "/v1/models/{name}/stream")
     assert statuses == [200, 200, 200, 404, 401, 401]
     assert (unload, stream) == (401, 503)  # there is no engine
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ({"Host": "127.0.0.1:8000"}, False),
+        ({"Host": "localhost"}, False),
+        ({"Host": "[::1]:8000"}, False),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:8000"}, False),
+        ({"Host": "localhost:8000", "Sec-Fetch-Site": "same-origin"}, False),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:3000"}, True),
+        ({"Host": "localhost:8000", "Origin": "null"}, True),
+        ({"Host": "127.0.0.1:8000", "Origin": "https://evil.example"}, True),
+        ({"Host": "127.0.0.1:8000", "Sec-Fetch-Site": "cross-site"}, True),
+        ({"Host": "127.0.0.1:8000", "Sec-Fetch-Site": "same-site"}, True),
+        ({"Host": "127.0.0.1.evil.example"}, True),
+        ({"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}, True),
+        ({}, True),
+    ],
+)
+def test_without_keys_no_page_of_another_site_administers_by_a_browser_here(
+    household, headers, refused
+):
+    asked = household.ask("POST", "/v2/repository/models/nobody/unload", *headers.items())
+    forgotten = household.ask("GET", filled(FORGOTTEN), *headers.items())
+    models = household.ask("GET", "/v1/models", *headers.items())
+    assert (asked.status == 403) is (forgotten.status == 403) is refused
+    assert models.status == 200
+
+
+@pytest.mark.parametrize(
+    "place", ["http://{}/m.onnx", "//{}/m", "file:///etc/passwd", "\\\\{}\\m", "s3://{}/m"]
+)
+def test_no_address_is_taken_for_a_model(household, place):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        name = place.format(f"127.0.0.1:{listening.getsockname()[1]}")
+        quoted, here = quote(name, safe=""), ("Host", "localhost")
+        wanted = json.dumps({"parameters": {"config": name, "url": name}})
+        told = [
+            household.ask("POST", f"/v2/repository/models/{quoted}/load", here),
+            household.ask("POST", "/v2/repository/models/m/load", here, body=wanted),
+            household.ask("PUT", f"/v1/admin/models/{quoted}", here, body="{}"),
+            household.ask("POST", f"/v1/models/{quoted}/predict", body="{}"),
+        ]
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+    assert {each.status for each in told} <= {404, 422, 503}  # there is no engine

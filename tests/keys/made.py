@@ -12,6 +12,7 @@ class Keys:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "keys.json"
+        self.issued: list[str] = []
         self.environment = {
             "SEQSERVE_KEYS": str(self.path),
             "SEQSERVE_USAGE": str(folder / "usage"),
@@ -26,4 +27,5 @@ class Keys:
     def add(self, name: str, *words: str, scopes: str = "predict") -> str:
         """Return the text of a new key."""
         given = [word for scope in scopes.split() for word in ("--scope", scope)]
-        return self.run("add", name, *given, *words)
+        self.issued.append(self.run("add", name, *given, *words))
+        return self.issued[-1]
