@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: what is started with it leaks; no part of what is shipped."""
