@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import pytest_asyncio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.repository import Repository
@@ -315,6 +315,7 @@ PLACES = [
 ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(place=st.sampled_from(PLACES), value=JSON)
 async def test_whatever_comes_is_a_query_or_an_error_of_the_table(place, value):
     document = copy.deepcopy(asked(GOOD, GOOD, quantiles=[0.5]))
@@ -348,8 +349,8 @@ async def test_a_version_can_be_named(service: Service):
 
 
 async def test_a_large_body_is_read_and_answered_alike():
-    settings = SMALL.model_copy(update={"max_body_bytes": 2**20})
-    async with running(settings) as service:
+    roomy = SMALL.model_copy(update={"max_body_bytes": 2**20})
+    async with running(roomy) as service:
         inputs = [GOOD | {"series": weeks(104, 300 + number)} for number in range(60)]
         padding = {"metadata": {"much": "x" * LARGE}}
         small, large = [await forecast(service, asked(*inputs) | more) for more in ({}, padding)]
