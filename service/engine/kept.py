@@ -66,7 +66,7 @@ class Kept(Generic[T]):
                 value = self.of(json.load(file))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
             log.warning("what is kept in %s cannot be used: %s", path.name, exc)
             return None
         return value if self.fresh(value, time.time() - found.st_mtime) else None

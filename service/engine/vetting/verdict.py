@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +102,31 @@ def _fresh(report: Report, age: float) -> bool:
 def _tried(content: bytes, sha256: str, name: str | None, limits: VettingLimits) -> Report:
     started = time.perf_counter()
     found = _probe(content, name, limits)
-    seconds = time.perf_counter() - started
-    return Report.of(
-        {"self_check": None, "measured": None}
-        | found
-        | {"sha256": sha256, "size": len(content), "seconds": seconds}
-    )
+
+    def report(document: dict[str, Any]) -> Report:
+        seconds = time.perf_counter() - started
+        seen = {"sha256": sha256, "size": len(content), "seconds": seconds}
+        return Report.of({"self_check": None, "measured": None} | document | seen)
+
+    if isinstance(found, _FromOutside):
+        raise ModelRefused(report(_died(f"The check was ended by {found.name}.")))  # not kept
+    try:
+        return report(found)
+    except (ValueError, KeyError, TypeError):
+        return report(_died("The check gave no answer that can be read."))
 
 
-def _probe(content: bytes, name: str | None, limits: VettingLimits) -> dict[str, Any]:
+class _FromOutside(IntEnum):
+    """Signals by which somebody ends processes: they say nothing of a file."""
+
+    SIGHUP = signal.SIGHUP
+    SIGINT = signal.SIGINT
+    SIGTERM = signal.SIGTERM
+
+
+def _probe(
+    content: bytes, name: str | None, limits: VettingLimits
+) -> dict[str, Any] | _FromOutside:
     order = {"name": name} | asdict(limits)
     try:
         ended = subprocess.run(  # noqa: S603  our own module
@@ -117,15 +135,19 @@ def _probe(content: bytes, name: str | None, limits: VettingLimits) -> dict[str,
             capture_output=True,
             timeout=limits.seconds,
             env=_environment(),
+            start_new_session=True,  # an interrupt from the terminal is meant for us
             check=False,
         )
     except subprocess.TimeoutExpired:
         return _died(f"The check took more than {limits.seconds:g} s.")
-    if ended.returncode:
-        log.warning("a check ended early; its last words: %a", ended.stderr[-_LAST_WORDS:])
-        return _died(f"The check {_end(ended.returncode)}.")
-    document: dict[str, Any] = json.loads(ended.stdout)
-    return document
+    if ended.returncode == 0:
+        with suppress(ValueError, RecursionError):
+            document: dict[str, Any] = json.loads(ended.stdout)
+            return document
+    log.warning("a check ended early; its last words: %a", ended.stderr[-_LAST_WORDS:])
+    if -ended.returncode in list(_FromOutside):
+        return _FromOutside(-ended.returncode)
+    return _died(f"The check {_end(ended.returncode)}.")
 
 
 def _died(finding: str) -> dict[str, Any]:
@@ -133,7 +155,7 @@ def _died(finding: str) -> dict[str, Any]:
 
 
 def _end(returncode: int) -> str:
-    if returncode > 0:
+    if returncode >= 0:
         return f"failed with status {returncode}"
     name = signal.Signals(-returncode).name
     return f"was ended by {name}: the runtime aborts on this model, or memory ran out"

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -173,6 +174,31 @@ def test_what_the_machine_may_be_to_blame_for_is_tried_again_later(offer, tmp_pa
     os.utime(kept, (long_ago, long_ago))
     refused(path, limits=hurry, cache=cache)
     assert len(tried) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_child_ended_from_outside_says_nothing_of_the_file(offer, tmp_path, monkeypatch, number):
+    path, run = offer(content(SOUND, tmp_path)), subprocess.run
+
+    def end(_command, **kwargs):
+        code = f"import os; os.kill(os.getpid(), {number})"
+        return run([sys.executable, "-c", code], **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(verdict.subprocess, "run", end)
+        assert f"ended by {number.name}" in refused(path, cache=tmp_path / "cache").reason
+    assert vet(path, "small", LIMITS, tmp_path / "cache").report.passed
+
+
+@pytest.mark.parametrize("answer", ["", "[]", "{}", '{"findings": 1}', "[" * 50_000])
+def test_a_child_that_answers_nonsense_passes_nothing(offer, tmp_path, monkeypatch, answer):
+    path, run = offer(content(SOUND, tmp_path)), subprocess.run
+
+    def say(_command, **kwargs):
+        return run([sys.executable, "-c", f"print({answer!r})"], **kwargs)
+
+    monkeypatch.setattr(verdict.subprocess, "run", say)
+    assert refused(path).transient
 
 
 def test_a_verdict_that_another_user_could_have_written_is_not_believed(offer, tmp_path, tried):

@@ -1,0 +1,83 @@
+"""What is kept is made once, and never worth a failure."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from service.engine.kept import Kept, key_of
+
+
+class Maker:
+    """Makes a number, and counts how often."""
+
+    def __init__(self):
+        self.made = 0
+
+    def __call__(self):
+        self.made += 1
+        return 7
+
+
+@pytest.fixture
+def kept(tmp_path):
+    return Kept(tmp_path / "new" / "cache", int, str)
+
+
+def test_a_value_is_made_once(kept):
+    make = Maker()
+    assert [kept.get("a", make), kept.get("a", make), kept.get("b", make)] == [7, 7, 7]
+    assert make.made == 2
+
+
+def test_a_value_put_is_the_one_that_is_found(kept):
+    kept.get("a", Maker())
+    assert kept.put("a", 8) == 8
+    assert kept.get("a", Maker()) == 8
+
+
+def test_what_is_stale_is_made_again(tmp_path):
+    kept, make = Kept(tmp_path, int, str, fresh=lambda _, age: age < 100), Maker()
+    kept.get("a", make)
+    kept.get("a", make)
+    assert make.made == 1
+    old = time.time() - 101
+    os.utime(tmp_path / "a.json", (old, old))
+    kept.get("a", make)
+    assert make.made == 2
+
+
+@pytest.mark.parametrize("damage", ["", "{}", '"x"', "[" * 100_000])
+def test_what_is_damaged_is_made_again(kept, damage):
+    make = Maker()
+    kept.get("a", make)
+    (kept.folder / "a.json").write_text(damage)
+    assert kept.get("a", make) == 7
+    assert make.made == 2
+    assert kept.get("a", make) == 7
+    assert make.made == 2
+
+
+def test_who_waits_for_a_value_does_not_make_it_too(kept):
+    make, begun, go_on = Maker(), threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        assert go_on.wait(10)
+        return make()
+
+    threads = [threading.Thread(target=kept.get, args=("a", slow)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert begun.wait(10)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert make.made == 1
+
+
+def test_a_key_tells_its_kind_and_all_that_it_depends_on():
+    assert key_of("costs", 1, "a") == key_of("costs", 1, "a")
+    assert key_of("costs", 1, "a").startswith("costs-")
+    assert len({key_of("costs", 1, "a"), key_of("costs", "1a"), key_of("verdict", 1, "a")}) == 3
