@@ -1,1 +1,1 @@
-"""What a model file must show before it serves; all that touches a strange file is a child's."""
+"""What a model file must show before it serves; all that runs a strange file is a child."""
