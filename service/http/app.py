@@ -141,7 +141,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
     if gate is not None:
         app.add_middleware(Guard, gate=gate, records=records)
     app.add_middleware(Access, records=records, tidy=tidy)
-    app.openapi = describe(app, engine)  # type: ignore[method-assign]  # the documented way
+    app.openapi = describe(app, engine, keys=keys is not None)  # type: ignore[method-assign]  # the documented way
     return app
 
 

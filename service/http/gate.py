@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Match
 
-from service.http.scopes import ADMIN, ANYONE, Rule, rule_of
+from service.http.scopes import ADMIN, ANYONE, Rule, needs, rule_of
 from service.keys.document import Scope
 from service.keys.errors import AccessError, Forbidden, NoKey, UsageUnavailable, WrongKey
 from service.keys.ring import Grant, Keyring
@@ -67,9 +67,7 @@ class Gate:
 
     def find(self, method: str, path: str, headers: Headers) -> Grant:
         """Return what lets a request in, without counting it; raise AccessError."""
-        rule = rule_of(method, path)
-        grant = self._find(headers)
-        scopes = rule.scopes if rule else ADMIN
+        grant, scopes = self._find(headers), needs(method, path)
         if scopes.isdisjoint(grant.scopes):
             raise _missing(scopes)
         return grant

@@ -30,6 +30,7 @@ from service.http.schemas.oip_repository import IndexRequest, LoadRequest, Unloa
 from service.http.schemas.sessions import OpenIn, StateOut
 from service.http.schemas.steps import StepIn, StepsIn
 from service.http.schemas.timeseries import ForecastRequest
+from service.http.scopes import ANYONE, needs
 
 # What the bodies are of the calls whose paths end so.
 SESSIONS: dict[str, type[BaseModel]] = {
@@ -80,6 +81,12 @@ _HEADERS = [
     },
 ]
 
+_REFUSALS = {
+    "401": "No key, or one that opens nothing",
+    "403": "A key without the scope",
+    "429": "The key's rate or quota is used up",
+}
+
 _TENANT = {
     "name": TENANT,
     "in": "header",
@@ -99,8 +106,12 @@ _ANSWERS = (
 )
 
 
-def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
-    """Return what writes the document, with an example for each model that serves now."""
+def describe(app: FastAPI, engine: Engine, *, keys: bool) -> Callable[[], dict[str, Any]]:
+    """
+    Return what writes the document, with an example for each model that serves now.
+
+    With ``keys`` it says which scope each operation needs.
+    """
 
     def document() -> dict[str, Any]:
         text = get_openapi(
@@ -128,6 +139,8 @@ def describe(app: FastAPI, engine: Engine) -> Callable[[], dict[str, Any]]:
             _describe_sessions(path, operations, cards)
             for operation in operations.values():
                 _name_examples(operation, cards)
+        if keys:
+            _describe_keys(text)
         return text
 
     return document
@@ -142,6 +155,26 @@ def _describe_sessions(path: str, operations: dict[str, Any], cards: Sequence[Mo
             if path.endswith(end) and method in ("post", "put"):
                 operation["parameters"] += _HEADERS
                 operation["requestBody"] = _body(cards, wire, EXAMPLES[wire])
+
+
+def _describe_keys(text: dict[str, Any]) -> None:
+    """Add which scope each operation needs, and what it answers to who has none."""
+    text["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path, operations in text["paths"].items():
+        for method, operation in operations.items():
+            scopes = needs(method.upper(), path)  # a template is a path of its own pattern
+            if scopes is ANYONE:
+                continue
+            told = f"Needs a key with the scope {' or '.join(sorted(scopes))}."
+            operation["description"] = f"{operation.get('description', '')}\n\n{told}".strip()
+            operation["security"] = [{"bearer": []}, {"header": []}]
+            for status, title in _REFUSALS.items():
+                refusal = {"description": title, "content": problem}
+                operation["responses"].setdefault(status, refusal)
 
 
 def _body(

@@ -136,3 +136,9 @@ TABLE: tuple[Rule, ...] = (
 def rule_of(method: str, path: str) -> Rule | None:
     """Return the rule of a request, None where the table has none."""
     return next((rule for rule in TABLE if rule.covers(method, path)), None)
+
+
+def needs(method: str, path: str) -> frozenset[Scope]:
+    """Return the scopes of which one opens a route; ANYONE is none."""
+    rule = rule_of(method, path)
+    return rule.scopes if rule else ADMIN

@@ -269,3 +269,17 @@ def test_no_address_is_taken_for_a_model(household, place):
         with pytest.raises(BlockingIOError):
             listening.accept()
     assert {each.status for each in told} <= {404, 422, 503}  # there is no engine
+
+
+def test_the_document_says_what_each_operation_needs(client, texts, household):
+    document = client.ask("GET", "/openapi.json", key=texts["metrics"]).json()
+    needs = {
+        (method, path): "scope" in operation.get("description", "")
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if {"401", "403", "429"} <= operation["responses"].keys() and operation["security"]
+    }
+    assert needs[("post", "/v1/models/{name}/predict")] is True
+    assert {path for path in document["paths"] if ("get", path) not in needs} >= PUBLIC
+    assert set(needs.values()) == {True}
+    assert "securitySchemes" not in household.ask("GET", "/openapi.json").json()["components"]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from service.keys.errors import QuotaReached, RateReached, UnusableUsage
+from service.keys.errors import QuotaReached, RateReached, UnusableUsage, UsageUnavailable
 from service.keys.limits import Quota, Rate
 from service.keys.usage import Meter, Usage
 
@@ -112,6 +112,14 @@ def test_a_file_that_is_cut_short_goes_on_from_nothing(path):
     assert [limited.take(NOON) for _ in range(2)] == [None, None]
     again = meter(path, quota="2/day", key=OTHER)
     assert isinstance(again.take(NOON), QuotaReached)
+
+
+def test_what_cannot_be_counted_is_not_let_in(path):
+    usage = Usage.open(path)
+    limited = Meter(usage, KEY, Rate.parse("2/s"), None)
+    usage.close()
+    with pytest.raises(UsageUnavailable):
+        limited.take(NOON)
 
 
 def test_another_file_is_left_as_it_is(path):
