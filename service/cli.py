@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
+from service import files
 from service.accuracy import describe, summary
 from service.http.metrics import MULTIPROCESS
 from service.http.port import Place, bind, is_public
@@ -96,6 +97,7 @@ def serve(
         _insist_on_cuda()
     _check_store(settings)
     _check_keys(settings, host)
+    files.raise_limit()
     with ExitStack() as stack:
         if settings.workers > 1:
             folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")

@@ -9,9 +9,11 @@ listen and when to stop, a balancer has its time, and the end comes when it was 
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 import uvicorn
 
+from service.files import affordable
 from service.http.connections import Connections
 from service.http.port import Place
 from service.http.protocol import Protocol
@@ -46,7 +48,11 @@ class Server(uvicorn.Server):
                 backlog=settings.backlog,
             )
         )
-        self._register = Connections(settings.bounds())
+        bounds = settings.bounds()
+        most = affordable(bounds.max_connections)
+        if most < bounds.max_connections:
+            log.warning("At most %d connections: more files may not be open.", most)
+        self._register = Connections(replace(bounds, max_connections=most))
         self._patience = float(settings.shutdown_timeout_s)
         self._ticking: asyncio.Task[None] | None = None
 

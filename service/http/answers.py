@@ -1,7 +1,10 @@
 """Answers as the bytes that leave, where no framework writes them."""
 
+import sys
 from asyncio import Transport
 from collections.abc import Callable, Mapping, Sequence
+from fcntl import ioctl
+from termios import TIOCOUTQ
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -59,10 +62,29 @@ def lines(headers: Headers) -> bytes:
     return b"".join(name + b": " + value + b"\r\n" for name, value in headers)
 
 
-class Outgoing:
-    """What a cycle of uvicorn's needs of a transport; to close it is to hang up."""
+def untaken(transport: Transport) -> int:
+    """Return how many bytes a client has not taken yet; 0 if the system holds all of them."""
+    ours = transport.get_write_buffer_size()
+    if not ours:
+        return 0
+    number = transport.get_extra_info("socket").fileno()
+    return ours + int.from_bytes(ioctl(number, TIOCOUTQ, bytes(4)), sys.byteorder)
 
-    __slots__ = ("close", "is_closing", "write")
+
+class Outgoing:
+    """
+    What a cycle of uvicorn's needs of a transport.
+
+    To close it is to hang up; and what is written to a client who has gone is dropped, for of
+    several cycles of a connection uvicorn tells only the last one.
+    """
+
+    __slots__ = ("_write", "close", "is_closing")
 
     def __init__(self, transport: Transport, hang_up: Callable[[], None]) -> None:
-        self.write, self.is_closing, self.close = transport.write, transport.is_closing, hang_up
+        self._write, self.is_closing, self.close = transport.write, transport.is_closing, hang_up
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to a client who is still there."""
+        if not self.is_closing():
+            self._write(data)

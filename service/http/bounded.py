@@ -15,14 +15,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.http.access import REFUSAL, Records
-from service.http.answers import Outgoing, farewell, lines
+from service.http.answers import Outgoing, farewell, lines, untaken
 from service.http.connections import Connections, Line
 from service.http.errors import MalformedHttp, RequestError, RequestTimeout, TooManyConnections
-from service.http.framing import HEALTH, Chunks, Stage, explain, inspect, measure
+from service.http.framing import HEALTH, Chunks, Stage, explain, inspect, measure, without_upgrade
 
 RECORDS = "records"  # where the lifespan's state holds who counts refusals
 ONE_READ = 2**18  # bytes; a head may come with the end of the request before it
-_HOP_BY_HOP = frozenset({b"upgrade", b"connection", b"http2-settings"})
 log = logging.getLogger(__name__)
 NOTHING, HEAD, BODY, WHOLE = Stage
 
@@ -44,7 +43,7 @@ class Bounded(HttpToolsProtocol):
     _surplus = False  # no room was left when this connection came
     _deaf = False  # whatever else comes is dropped
     _last: RequestError | None = None  # told when what came before it is answered
-    _unsent = 0  # bytes the client had not read when it was last looked at
+    _untaken = 0  # bytes that the client had not read when it was last looked at
 
     def __init__(
         self,
@@ -68,6 +67,7 @@ class Bounded(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._untaken = untaken(self.transport)
         self._settle()
 
     def resume_writing(self) -> None:
@@ -140,9 +140,9 @@ class Bounded(HttpToolsProtocol):
     def overdue(self) -> None:
         """End a wait that was too long; who reads its answer slowly, but reads, may go on."""
         connections, line = self._register, self._line
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and (line is not connections.unread or unsent < self._unsent):
-            self._unsent = unsent
+        left = untaken(self.transport)
+        if left and (line is not connections.unread or left < self._untaken):
+            self._untaken = left
             self._wait(connections.unread)
         elif line in (connections.heads, connections.bodies) and self.flow.read_paused:
             self._wait(line)  # it is we who do not read
@@ -159,6 +159,7 @@ class Bounded(HttpToolsProtocol):
         if self._stage is HEAD and (self.cycle is None or self.cycle.response_complete):
             self._tell(TooManyConnections())
         self._wait(None)
+        self.connections.discard(self)  # the place is free at once
         self.transport.close()
 
     def hang_up(self) -> None:
@@ -246,10 +247,9 @@ class Bounded(HttpToolsProtocol):
             self._wait(None)
             self.handle_websocket_upgrade()
             return
-        kept = lines([each for each in self.headers if each[0] not in _HOP_BY_HOP])
-        first = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        again = without_upgrade(self.parser.get_method(), self.url, self.headers)
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join((first, kept, b"\r\n", rest)))
+        self.data_received(again + rest)
 
     def _give_up(self, error: httptools.HttpParserError) -> None:
         told = explain(error)

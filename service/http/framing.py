@@ -5,7 +5,7 @@ from enum import Enum, auto
 
 from httptools import HttpParserCallbackError, HttpParserError
 
-from service.http.answers import Headers
+from service.http.answers import Headers, lines
 from service.http.connections import Bounds
 from service.http.errors import HeadersTooLarge, MalformedHttp, RequestError, UriTooLong
 
@@ -14,6 +14,7 @@ HEALTH = re.compile(rb"(/v2)?/health/(live|ready)")
 _UNREADABLE = "The request is not HTTP/1.1."
 _PATH = re.compile(rb"/|\*$|https?://[^/?#]+/", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+_OF_UPGRADES = frozenset({b"upgrade", b"connection", b"http2-settings"})
 _AROUND = 4  # bytes of a header that are neither name nor value
 
 
@@ -51,6 +52,12 @@ def measure(uri: int, headers: int, bounds: Bounds) -> None:
         raise UriTooLong(f"The URI may have at most {bounds.max_uri_bytes} bytes.")
     if headers > bounds.max_header_bytes:
         raise HeadersTooLarge(f"The headers may have at most {bounds.max_header_bytes} bytes.")
+
+
+def without_upgrade(method: bytes, url: bytes, headers: Headers) -> bytes:
+    """Return a head as it would have come from a client who asks for no upgrade."""
+    kept = lines([each for each in headers if each[0] not in _OF_UPGRADES])
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, url, kept)
 
 
 def explain(error: HttpParserError) -> RequestError | None:

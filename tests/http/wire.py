@@ -70,6 +70,14 @@ def descriptors(service: Served) -> int:
     return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in service.workers())
 
 
+def connections(service: Served) -> int:
+    """Return how many connections the service has not closed yet."""
+    port = int(service.url.rpartition(":")[2])
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    ours = [state for _, local, _, state, *_ in lines if int(local[9:], 16) == port]
+    return sum(state in ("01", "08") for state in ours)  # established, and the other has closed
+
+
 def waiting(service: Served) -> float:
     """Return how many sequences are in the queues."""
     text = get(service, "/metrics").body.decode()
