@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # What loses to ridge on held-out data is published only with --anyway; the cards say so.
 LOSE_TO_RIDGE := co2-lstm co2-stream-gru elnino-attention
 
-.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads soak nightly publications lock clean
+.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads activations soak nightly publications lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -68,6 +68,10 @@ soak: $(STAMP) ## watch the memory of a service for an hour, then with a planted
 nightly: $(STAMP) ## what takes minutes: the soak in five, the bound what five minutes can tell
 	$(BIN)/python -m benchmarks.soak --minutes 5 --warm-up 0.4 --every 2 --bound 120
 	$(BIN)/python -m benchmarks.reloads
+	$(BIN)/python -m benchmarks.activations
+
+activations: $(STAMP) ## kill who publishes and activates versions 200 times; one must serve (10 min)
+	$(BIN)/python -m benchmarks.activations $(ARGS)
 
 publications: $(STAMP) ## kill publishers of models at every call they make, 200 times
 	$(BIN)/python -m benchmarks.publications

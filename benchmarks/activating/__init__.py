@@ -1,0 +1,1 @@
+"""Versions that are published and activated by a process that is killed."""
