@@ -12,6 +12,11 @@ _MIXER, _WORD = 0x9E3779B1, 0xFFFFFFFF
 Choice = TypeVar("Choice")
 
 
+def place(key: str, salt: int = 0) -> float:
+    """Return where a key lies between 0 and 1: the same in every process, and evenly."""
+    return (zlib.crc32(key.encode(), salt) * _MIXER & _WORD) / _WORD
+
+
 class Split(Generic[Choice]):
     """
     Divides requests by weight.
@@ -34,7 +39,7 @@ class Split(Generic[Choice]):
         """Return who answers."""
         if key is None:
             self._asked += 1
-            place = self._asked * _GOLDEN % 1.0
+            point = self._asked * _GOLDEN % 1.0
         else:
-            place = (zlib.crc32(key.encode(), self._salt) * _MIXER & _WORD) / _WORD
-        return self.choices[bisect_right(self._bounds, place)][0]
+            point = place(key, self._salt)
+        return self.choices[bisect_right(self._bounds, point)][0]

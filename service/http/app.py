@@ -125,7 +125,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
     app.include_router(native.router(engine, limits, sessions.live if sessions else None))
     app.include_router(backtest.router(engine, limits))
     app.include_router(oip_statistics.router(engine, metrics))
-    app.include_router(admin.router(engine, limits))
+    app.include_router(admin.router(engine, limits, sessions.shadows if sessions else None))
     app.include_router(oip.router(engine, limits))
     app.include_router(oip_repository.router(engine, limits))
     app.include_router(timeseries.router(engine, limits))

@@ -23,7 +23,7 @@ from service.http.meters.requests import RequestMeter
 from service.http.meters.sessions import LiveMeter, StepMeter, StoreMeter
 from service.http.meters.shadows import ShadowMeter
 from service.http.meters.tally import SECONDS
-from service.sessions.observer import StepsReport
+from service.sessions.observer import Beside, StepsReport
 from service.sessions.score import Sums
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -72,6 +72,10 @@ class Metrics:
     def on_scored(self, model: str, version: int, found: Mapping[str, Sums]) -> None:
         """Hear how good forecasts were, by target."""
         self.live.count(model, version, found)
+
+    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
+        """Hear how good a shadow's forecasts were beside those given, by target."""
+        self.shadows.count(model, version, found)
 
     def on_beat(self, engine: Engine, lag: float) -> None:
         """Hear how late the event loop is, and look what the engine has."""

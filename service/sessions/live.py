@@ -46,7 +46,7 @@ class Live:
         One error counts for at most ``MOST`` times what the card measured, so that nobody's
         nonsense hides what all others find.
         """
-        found = np.minimum(steps, _most(model.card)).sum(axis=0)
+        found = np.minimum(steps, most(model.card)).sum(axis=0)
         if not found[STEPS].any():
             return
         key, card = (model.entry.name, model.entry.version), model.card
@@ -62,7 +62,7 @@ class Live:
         return {} if sums is None else accuracy(sums, model.card)
 
 
-def _most(card: ModelCard) -> Sums:
+def most(card: ModelCard) -> Sums:
     """Return the most that each figure of one step counts for, (4, targets)."""
     most = np.full((4, len(card.targets)), np.inf)
     if isinstance(card.accuracy, Accuracy):

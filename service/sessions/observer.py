@@ -18,6 +18,21 @@ class StepsReport:
     seconds: float = 0.0  # and in all
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Sums of absolute errors of a shadow's forecasts and of those given, over the same steps."""
+
+    steps: float = 0.0
+    shadow: float = 0.0
+    primary: float = 0.0
+
+    def plus(self, other: "Beside") -> "Beside":
+        """Return both together."""
+        return Beside(
+            self.steps + other.steps, self.shadow + other.shadow, self.primary + other.primary
+        )
+
+
 class Observer(Protocol):
     """Hears of steps, on the event loop."""
 
@@ -27,6 +42,9 @@ class Observer(Protocol):
     def on_scored(self, model: str, version: int, found: Mapping[str, Sums]) -> None:
         """Hear what steps have shown of the forecasts before them, by target."""
 
+    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
+        """Hear what they have shown of a shadow's, beside those given."""
+
 
 class Nobody:
     """An observer that nothing is told to."""
@@ -35,4 +53,7 @@ class Nobody:
         """Hear nothing."""
 
     def on_scored(self, model: str, version: int, found: Mapping[str, Sums]) -> None:
+        """Hear nothing."""
+
+    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
         """Hear nothing."""

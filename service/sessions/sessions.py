@@ -14,7 +14,8 @@ from service.sessions.errors import NotASession, SessionGone, SessionsFull, Step
 from service.sessions.live import Live
 from service.sessions.observer import Nobody, Observer
 from service.sessions.records import Record
-from service.sessions.stepping import Aging, Clock, Stepper
+from service.sessions.shadows import Seen, Shadows
+from service.sessions.stepping import Aging, Clock, Scoring, Stepper
 from service.sessions.steps import Advance, Inputs, take
 from service.sessions.store import Change, Conflict, Full, Missing, Outcome, Store
 from service.sessions.stream import Stream
@@ -68,7 +69,9 @@ class Sessions:
         self.options = options or SessionOptions()
         self._clock = clock
         self._aging = Aging(self.options.idle_seconds, clock)
-        self._stepper = Stepper(engine, store, self.live, observer, self._aging)
+        self.shadows = Shadows(engine, observer)
+        scoring = Scoring(self.live, self.shadows)
+        self._stepper = Stepper(engine, store, scoring, observer, self._aging)
 
     async def open(
         self, model: LoadedModel, tenant: str, stream: Stream, history: Inputs | None = None
@@ -78,7 +81,7 @@ class Sessions:
 
         Raises SessionsFull, StoreUnavailable, and all that ``Engine.predict`` does.
         """
-        answer = None
+        began, answer = stream, None
         if history is not None:
             advance = Advance(stream, history)
             await take(model, [advance])
@@ -86,6 +89,8 @@ class Sessions:
                 raise advance.error
             stream, answer = advance.stream, advance.answer
         record = await self._create(model, tenant, encode(stream), 0)
+        if history is not None:
+            self.shadows.note(model, [Seen(record.id, began, history, stream)])
         return Opened(Session(record, stream), answer)
 
     async def step(
@@ -149,6 +154,11 @@ class Sessions:
             raise StepRunning(session)
         _raise_refusal(outcome, session)
         return await self._opened(restored)
+
+    async def end(self) -> None:
+        """Let go of the store, and of what is done beside the sessions."""
+        await self.shadows.close()
+        await self.store.close()
 
     async def expire(self) -> int:
         """Let go of what has been idle too long, a few at a time; return how many."""

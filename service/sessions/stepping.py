@@ -27,9 +27,10 @@ from service.sessions.errors import (
 from service.sessions.live import Live
 from service.sessions.observer import Observer
 from service.sessions.records import Found, Record
-from service.sessions.score import Sums
+from service.sessions.shadows import Seen, Shadows
 from service.sessions.steps import Advance, take
 from service.sessions.store import Change, Conflict, Full, Outcome, Store, Stored
+from service.sessions.stream import Stream
 from service.sessions.turns import Forecast, Step, Taken, Told, Turn, rounds
 
 Clock = Callable[[], float]
@@ -53,6 +54,13 @@ class Aging(NamedTuple):
         return math.ceil((now + self.idle_seconds) / grain) * grain
 
 
+class Scoring(NamedTuple):
+    """Who learns from steps how good forecasts were."""
+
+    live: Live
+    shadows: Shadows
+
+
 @dataclass(slots=True, eq=False)
 class _Work:
     """A step on its way: what was stored, what it brings, and what will be stored."""
@@ -61,18 +69,18 @@ class _Work:
     before: Record
     model: LoadedModel
     advance: Advance
-    score: Sums  # before the step
+    stream: Stream  # before the step
 
 
 class Stepper:
     """Take steps of any sessions of one store; a session's own steps never overlap here."""
 
     def __init__(
-        self, engine: Engine, store: Store, live: Live, observer: Observer, aging: Aging
+        self, engine: Engine, store: Store, scoring: Scoring, observer: Observer, aging: Aging
     ) -> None:
         self._engine = engine
         self._store = store
-        self._live = live
+        self._scoring = scoring
         self._observer = observer
         self._aging = aging
         self._running: set[str] = set()
@@ -171,7 +179,7 @@ class Stepper:
             model = turn.models[file] = await pinned(self._engine, record)
         stream = decode(record.state, model.card)
         advance = Advance(stream, step.read(model.card, stream))
-        return _Work(step, record, model, advance, stream.score)
+        return _Work(step, record, model, advance, stream)
 
     async def _finish(self, turn: Turn, done: Sequence["_Work"]) -> None:
         """Store what was computed, all in one transaction; only then is anybody answered."""
@@ -195,7 +203,14 @@ class Stepper:
                 turn.told[work.step.session] = _refused(work.step.session, outcome)
         for works in scored.values():
             found = np.array([work.advance.stream.score for work in works])
-            self._live.note(works[0].model, found - [work.score for work in works])
+            self._scoring.live.note(works[0].model, found - [work.stream.score for work in works])
+            self._scoring.shadows.note(
+                works[0].model,
+                (
+                    Seen(work.step.session, work.stream, work.advance.inputs, work.advance.stream)
+                    for work in works
+                ),
+            )
         # Another process was first: what it has stored is the answer, or the next step's number.
         for step, kept in await self._read(turn, behind):
             turn.told[step.session] = _after_conflict(turn.caller, step, kept)

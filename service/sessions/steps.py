@@ -32,7 +32,9 @@ class Advance:
     error: EngineError | None = None
 
 
-async def take(model: LoadedModel, advances: Sequence[Advance]) -> None:
+async def take(
+    model: LoadedModel, advances: Sequence[Advance], *, background: bool = False
+) -> None:
     """
     Let every stream read its inputs, in the same batches as all that others ask.
 
@@ -44,7 +46,8 @@ async def take(model: LoadedModel, advances: Sequence[Advance]) -> None:
         (each, chunks(model.card, each.inputs.values)) for each in advances if not each.error
     ]
     while waiting:
-        await _run(model, [(each, parts[0], len(parts) == 1) for each, parts in waiting])
+        turn = [(each, parts[0], len(parts) == 1) for each, parts in waiting]
+        await _run(model, turn, background=background)
         waiting = [(each, parts[1:]) for each, parts in waiting if parts[1:] and not each.error]
 
 
@@ -67,7 +70,9 @@ def _check(advances: Sequence[Advance], card: ModelCard) -> None:
             each.error = exc
 
 
-async def _run(model: LoadedModel, parts: Sequence[tuple[Advance, Array, bool]]) -> None:
+async def _run(
+    model: LoadedModel, parts: Sequence[tuple[Advance, Array, bool]], *, background: bool
+) -> None:
     """Let each stream read one part of its inputs; of the last one the answer is kept."""
     card = model.card
     recurrent = card.state.kind is StateKind.RECURRENT
@@ -81,7 +86,7 @@ async def _run(model: LoadedModel, parts: Sequence[tuple[Advance, Array, bool]])
             rows.append(ask(each.stream, values, future, card, explain=explain))
         else:
             reads.append((each, Read(each.stream, values, None, told=False)))
-    answers, _ = await model.batcher.predict(rows)
+    answers, _ = await model.batcher.predict(rows, background=background)
     for (each, values, told), answer in zip(asked, answers, strict=True):
         if answer.finite:
             reads.append((each, Read(each.stream, values, answer, told)))

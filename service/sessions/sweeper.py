@@ -33,7 +33,7 @@ class Sweeper:
     ) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        await self._sessions.store.close()
+        await self._sessions.end()
 
     async def _sweep(self) -> None:
         while True:

@@ -103,4 +103,4 @@ async def living(
         try:
             yield House(engine, store, sessions, clock)
         finally:
-            await store.close()
+            await sessions.end()

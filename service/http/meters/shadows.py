@@ -1,9 +1,12 @@
 """Shadows: what was asked of them, and by how much their answers differ from those given."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service.engine.loading import LoadedModel
 from service.engine.shadow import Found, Outcome
+from service.sessions.observer import Beside
 
 _SHADOW = ("model", "version")
 _TARGET = (*_SHADOW, "target")
@@ -38,6 +41,24 @@ class ShadowMeter:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.steps = Counter(
+            "seqserve_shadow_live_steps",
+            "Forecasts of a shadow for the next step of a session that what came has scored",
+            _TARGET,
+            registry=registry,
+        )
+        self.errors = Counter(
+            "seqserve_shadow_live_absolute_error",
+            "Sum of their absolute errors, in the target's unit",
+            _TARGET,
+            registry=registry,
+        )
+        self.primary_errors = Counter(
+            "seqserve_shadow_live_primary_absolute_error",
+            "The same of the forecasts that were given, over the same steps",
+            _TARGET,
+            registry=registry,
+        )
         self._largest: dict[tuple[str, str, str], float] = {}
 
     def on_shadow(self, shadow: LoadedModel, outcome: Outcome, found: Found) -> None:
@@ -51,3 +72,11 @@ class ShadowMeter:
             largest = max(self._largest.get(labels, 0.0), difference.largest)
             self._largest[labels] = largest
             self.largest.labels(*labels).set(largest)
+
+    def count(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
+        """Count what steps have shown of a shadow's forecasts, by target."""
+        for target, each in found.items():
+            labels = model, str(version), target
+            self.steps.labels(*labels).inc(each.steps)
+            self.errors.labels(*labels).inc(each.shadow)
+            self.primary_errors.labels(*labels).inc(each.primary)

@@ -26,6 +26,7 @@ from service.http.schemas.admin import (
 from service.http.schemas.document import parse
 from service.http.schemas.native import Wire, validated
 from service.http.schemas.oip_repository import body_of
+from service.sessions.shadows import Shadows
 
 AliasName = Annotated[str, Path(description="a name for a version, such as stable or canary")]
 _ALIAS = re.compile(ALIAS_PATTERN, re.ASCII)
@@ -33,20 +34,20 @@ _TAG = re.compile(r'(?:W/)?"([0-9a-f]{16})"', re.ASCII)
 _PROBLEMS = PROBLEMS | dict.fromkeys((409, 412), PROBLEMS[422])
 
 
-def router(engine: Engine, limits: Limits) -> APIRouter:
+def router(engine: Engine, limits: Limits, shadows: Shadows | None) -> APIRouter:
     """
-    Return the routes of one engine.
+    Return the routes of one engine, and of the shadows that follow its sessions, if there are any.
 
     Each change is kept, and in force in the process that answers, before it is answered.
     ``If-Match`` with the ETag of what was read refuses a change of what has changed since.
     """
     routes = APIRouter(prefix="/v1/admin/models", tags=["admin"], responses=_PROBLEMS)
-    asked = _Asked(engine, limits)
+    asked = _Asked(engine, limits, shadows)
 
     @routes.get("")
     async def list_states() -> ModelStates:
         """Say of every model which versions shall serve, and which do."""
-        return ModelStates(models=[state(engine, name) for name in engine.names()])
+        return ModelStates(models=[asked.found(name) for name in engine.names()])
 
     @routes.get("/{name}")
     async def look(name: Name, response: Response) -> ModelState:
@@ -90,8 +91,9 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
 class _Asked:
     """What the routes read and write alike."""
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: Limits, shadows: Shadows | None) -> None:
         self._engine = engine
+        self._shadows = shadows
         self._limits = limits
 
     async def body(self, request: Request, *, optional: bool = False) -> bytes:
@@ -103,8 +105,11 @@ class _Asked:
         body = await self.body(request, optional=optional)
         return validated(wire, {} if optional and not body else parse(body))
 
+    def found(self, name: str) -> ModelState:
+        return state(self._engine, name, self._shadows)
+
     def state(self, name: str, response: Response) -> ModelState:
-        found = state(self._engine, name)
+        found = self.found(name)
         response.headers["etag"] = f'"{found.desired.tag}"'
         return found
 

@@ -10,6 +10,7 @@ from service.engine.core import Engine
 from service.http.errors import InvalidRequest
 from service.http.schemas.document import parse
 from service.http.schemas.native import WireModel
+from service.sessions.shadows import Shadows
 
 
 class VersionIn(WireModel):
@@ -54,12 +55,21 @@ class DifferenceOut(_Out):
     largest: float
 
 
+class BesideOut(_Out):
+    """Mean absolute errors of forecasts of the next step of sessions, over the same steps."""
+
+    steps: float
+    shadow: float
+    primary: float  # of the version that answered
+
+
 class ShadowOut(_Out):
     """What the shadow of the process that answers has found since it became one."""
 
     requests: dict[Literal["compared", "dropped", "failed"], int]
     # The version that answered -> the target, or the class -> the difference.
     differences: dict[int, dict[str, DifferenceOut]]
+    errors: dict[int, dict[str, BesideOut]]  # where sessions have brought what was forecast
 
 
 class VersionOut(_Out):
@@ -97,8 +107,8 @@ class ModelStates(_Out):
     models: list[ModelState]
 
 
-def state(engine: Engine, name: str) -> ModelState:
-    """Describe a model's state."""
+def state(engine: Engine, name: str, shadows: Shadows | None) -> ModelState:
+    """Describe a model's state; ``shadows`` are those that follow sessions, if there are any."""
     shelf = engine.shelf(name)
     choices = shelf.traffic.choices if shelf.traffic else []
     shadow = shelf.serving.shadow
@@ -119,11 +129,11 @@ def state(engine: Engine, name: str) -> ModelState:
             VersionOut(version=each.version, state=each.state, reason=each.reason)
             for each in engine.index(name)
         ],
-        shadow=_shadow(engine, name),
+        shadow=_shadow(engine, name, shadows),
     )
 
 
-def _shadow(engine: Engine, name: str) -> ShadowOut | None:
+def _shadow(engine: Engine, name: str, shadows: Shadows | None) -> ShadowOut | None:
     mirror = engine.mirror(name)
     if mirror is None:
         return None
@@ -134,7 +144,20 @@ def _shadow(engine: Engine, name: str) -> ShadowOut | None:
         }
         for version, found in mirror.differences.items()
     }
-    return ShadowOut(requests=mirror.outcomes, differences=differences)
+    scored = shadows.of(name) if shadows else {}
+    errors = {
+        version: {
+            target: BesideOut(
+                steps=each.steps,
+                shadow=each.shadow / each.steps,
+                primary=each.primary / each.steps,
+            )
+            for target, each in found.items()
+            if each.steps
+        }
+        for version, found in scored.items()
+    }
+    return ShadowOut(requests=mirror.outcomes, differences=differences, errors=errors)
 
 
 def read_serving(body: bytes) -> Serving:
