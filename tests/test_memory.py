@@ -2,7 +2,12 @@
 
 import asyncio
 import ctypes
+import gc
+import json
+import socket
 import time
+import weakref
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,9 @@ import pytest
 from service.http.access import Access, Records
 from service.http.metrics import Metrics
 from service.memory import LARGE, Tidy, trim
+from service.server import Server
+from service.settings import Settings
+from tests.http.inprocess import weeks
 
 
 async def test_the_heap_is_trimmed_once_after_the_last_of_many_large_requests():
@@ -81,3 +89,60 @@ async def test_the_long_way_tidies_after_what_came_in_parts():
     access = Access(app, Records(Metrics(), log_requests=False), Tidy(0.0, trimmed.set))
     await access({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive, send)
     await asyncio.wait_for(trimmed.wait(), 10)
+
+
+@asynccontextmanager
+async def listening(folder, monkeypatch):
+    """Yield an address, and the connections to it that are still in memory."""
+    for name, value in (("PROVIDER", "cpu"), ("STORE", "none"), ("STATES", folder / "states")):
+        monkeypatch.setenv(f"SEQSERVE_{name}", str(value))
+    monkeypatch.setattr("service.http.app.configure", lambda *_, **__: None)
+    server, made = Server(Settings()), weakref.WeakSet()
+    connect = server._connection
+
+    def remembered(*given):
+        made.add(one := connect(*given))
+        return one
+
+    monkeypatch.setattr(server, "_connection", remembered)
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        await server.load()
+        await server.listen((place,))
+        try:
+            yield place.getsockname(), made
+        finally:
+            await server.stop(0)
+
+
+async def test_a_connection_that_is_over_leaves_nothing_for_the_collector(tmp_path, monkeypatch):
+    body = json.dumps({"sequences": [weeks(30)]}).encode()
+    head = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    whole = [
+        f"POST /v1/models/co2-gru/predict{query} HTTP/1.1\r\n{head}".encode() + body
+        for query in ("", "?long")
+    ]
+    async with listening(tmp_path, monkeypatch) as (address, made):
+        gc.collect()
+        gc.disable()
+        try:
+            upgrade = (
+                b"GET /v1/models/co2-gru/stream HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            halves = [each[:-20] for each in whole]
+            for sent in (*whole, *halves, upgrade, b"GET / HTTP/1.1\r\n\r\n", b"?\r\n"):
+                reader, writer = await asyncio.open_connection(*address)
+                writer.write(sent)
+                if sent in whole:
+                    assert b"200" in await reader.readline()
+                else:
+                    await asyncio.sleep(0.05)  # until it has been read
+                writer.close()
+                await writer.wait_closed()
+            async with asyncio.timeout(10):
+                while made:  # noqa: ASYNC110  whoever is freed tells nobody
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()

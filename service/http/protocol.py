@@ -24,6 +24,22 @@ class Protocol(Bounded):
 
     _head: Head | None = None  # the last plain one of this connection
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._let_go()
+
+    def handle_websocket_upgrade(self) -> None:
+        super().handle_websocket_upgrade()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """
+        Forget what knows this connection, too: the parser, and the last request.
+
+        They and a body would stay until Python looks for cycles, once in a thousand connections.
+        """
+        self.parser = self.cycle = None  # type: ignore[assignment]  # as before the first request
+
     def on_headers_complete(self) -> None:
         """Choose the way of a request; raise RequestError if it is refused."""
         head = self._head
