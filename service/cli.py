@@ -24,6 +24,7 @@ from service.keys.errors import UnusableKeys, UnusableUsage
 from service.sessions.errors import UnusableStore
 from service.settings import Settings
 from service.supervisor import supervise
+from service.versions import versions
 
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
 NO_KEYS = (
@@ -133,6 +134,7 @@ def list_models(folder: Path | None) -> None:
 
 
 main.add_command(keys)
+main.add_command(versions)
 
 
 @main.command()

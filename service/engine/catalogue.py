@@ -124,6 +124,7 @@ class Catalogue:
 
     def tidy(self, now: float, idle_seconds: float) -> None:
         """Let go of versions that nothing wants and nobody has named for so long."""
+        self._note_named(now)
         for name, shelf in list(self.shelves.items()):
             versions = {version for model, version in self.memory if model == name}
             if versions - shelf.wanted:
@@ -169,7 +170,7 @@ class Catalogue:
             self.mirrors[name] = Mirror(model, share, self._shadows)
 
     def _note_named(self, now: float) -> None:
-        self._named_at |= dict.fromkeys(self.named, now)
+        self._named_at |= {key: now for key in self.named if key in self.memory}
         self.named.clear()
 
     def _answers(self, name: str, shelf: Shelf) -> Iterator[tuple[tuple[str, Which], LoadedModel]]:

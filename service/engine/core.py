@@ -129,12 +129,12 @@ class Engine:
         if not self._running:
             return None
         catalogue = self._catalogue
-        if version is None:
-            if name in catalogue.splits:
-                return catalogue.splits[name].choose(key)
-        elif isinstance(version, int):
+        if version is None and name in catalogue.splits:
+            return catalogue.splits[name].choose(key)
+        found = catalogue.answering.get((name, version))
+        if found is not None and isinstance(version, int):
             catalogue.named.add((name, version))
-        return catalogue.answering.get((name, version))
+        return found
 
     async def model(self, name: str, version: Which = None, key: str | None = None) -> LoadedModel:
         """

@@ -77,10 +77,10 @@ class Lifecycle:
         seen = await asyncio.to_thread(self._look, name)
         if version not in seen.entries and key not in self._catalogue.memory:
             raise ModelNotFound(name, version)
-        self._catalogue.named.add(key)
         if failure := self._catalogue.failures.get(key):
             raise ModelUnavailable(name, version, failure.reason)
         model = await self._loaded(seen, name, version, retry=False)
+        self._catalogue.named.add(key)
         if self._catalogue.withdrawn(*key):  # while it was loaded
             await self.converge(name)
             raise ModelWithdrawn(name, version)
@@ -93,8 +93,8 @@ class Lifecycle:
         seen = await asyncio.to_thread(self._look, name)
         if version not in seen.entries:
             raise ModelNotFound(name, version)
-        self._catalogue.named.add((name, version))  # not to be let go before somebody wants it
         await self._loaded(seen, name, version, retry=True)
+        self._catalogue.named.add((name, version))  # not to be let go before somebody wants it
         if failure := self._catalogue.failures.get((name, version)):
             raise ModelUnavailable(name, version, failure.reason)
 
@@ -221,7 +221,7 @@ class Lifecycle:
             self._loading.add(key)
             try:
                 catalogue.keep(await self._loader.load(seen.entries[version]), stamp)
-            except (ModelRejected, OSError) as exc:
+            except (ModelRejected, OSError, MemoryError, RuntimeError) as exc:
                 report = exc.report if isinstance(exc, ModelRefused) else None
                 catalogue.failures[key] = Failure(stamp, str(exc), report)
                 log.warning("%s", ModelUnavailable(name, version, str(exc)))

@@ -277,6 +277,21 @@ async def test_a_version_that_only_its_number_is_asked_by_is_let_go_when_it_rest
         assert await within(ask(engine, 1, version=1)) == 2
 
 
+async def test_names_and_numbers_that_nobody_has_leave_nothing_in_memory(repository):
+    async with Engine(repository, ALONE) as engine:
+        for number in range(50):
+            for name, version in (("small", 100 + number), (f"none-{number}", 1)):
+                assert engine.serving(name, version) is None
+                with pytest.raises(ModelNotFound):
+                    await engine.model(name, version)
+            with pytest.raises(ModelNotFound):
+                await engine.model("small", f"alias-{number}")
+        sizes = [len(each) for each in vars(engine._catalogue).values() if hasattr(each, "__len__")]
+        assert max(sizes) < 5
+        locks = engine._lifecycle._turns, engine._lifecycle._loads
+        assert max(map(len, locks)) < 5
+
+
 async def test_resolving_takes_less_than_a_microsecond(repository):
     async with Engine(repository, ALONE) as engine:
         change = {"aliases": {"stable": 1}, "traffic": {"stable": 9, "2": 1}}

@@ -1,0 +1,74 @@
+"""What ``seqserve versions`` makes of a model's state."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from models.repository import Repository
+from models.serving import Serving
+from service.cli import main
+
+
+@pytest.fixture
+def repository(tmp_path):
+    found = Repository(tmp_path)
+    for _ in range(3):
+        found.publish("small", lambda path: path.write_bytes(b"a model"))
+    return found
+
+
+def versions(repository, *words):
+    command = [words[0], *words[1:], "--models", str(repository.root)]
+    return CliRunner().invoke(main, ["versions", *command])
+
+
+def test_each_command_changes_its_part_of_the_state(repository):
+    for words in (
+        ("alias", "small", "stable", "2"),
+        ("alias", "small", "canary", "3"),
+        ("split", "small", "stable=95", "canary=5"),
+        ("shadow", "small", "canary", "--share", "0.2"),
+        ("load", "small", "1"),
+    ):
+        result = versions(repository, *words)
+        assert result.exit_code == 0, result.output
+    kept = repository.states.read("small")
+    assert Serving.model_validate_json(result.output) == kept
+    assert kept == Serving(
+        loaded=(1,),
+        aliases={"stable": 2, "canary": 3},
+        traffic={"stable": 95, "canary": 5},
+        shadow={"version": "canary", "share": 0.2},
+    )
+    for words in (
+        ("shadow", "small"),
+        ("split", "small", "2"),
+        ("alias", "small", "canary"),
+        ("alias", "small", "stable"),
+        ("unload", "small", "1"),
+        ("unload", "small"),
+    ):
+        assert versions(repository, *words).exit_code == 0
+    kept = repository.states.read("small")
+    assert kept == Serving(offline=True, withdrawn=(1,), traffic={"2": 1})
+    assert json.loads(versions(repository, "show", "small").output)["offline"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("alias", "small", "stable", "9"), "no model 'small' in version 9"),
+        (("alias", "large", "stable", "1"), "no model 'large'"),
+        (("alias", "small", "7", "1"), "aliases.7"),
+        (("split", "small", "stable=1"), "no alias 'stable'"),
+        (("split", "small", "3=none"), "traffic.3"),
+        (("shadow", "small", "1", "--share", "2"), "shadow.share"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_changes_nothing(repository, words, says):
+    result = versions(repository, *words)
+    assert result.exit_code == 1
+    assert says in result.output
+    assert result.output.count("\n") == 1
+    assert not repository.states.path("small").exists()
