@@ -72,6 +72,7 @@ nightly: $(STAMP) ## what takes minutes: the soak in five, the bound what five m
 
 activations: $(STAMP) ## kill who publishes and activates versions 200 times; one must serve (10 min)
 	$(BIN)/python -m benchmarks.activations $(ARGS)
+	$(BIN)/python -m benchmarks.publications
 
 publications: $(STAMP) ## kill publishers of models at every call they make, 200 times
 	$(BIN)/python -m benchmarks.publications

@@ -24,6 +24,7 @@ from service.engine.cpus import available_cpus
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_FOLDER, _FILE = 0o700, 0o600  # whatever the umask: what others may write to is not believed
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -51,8 +52,9 @@ class Kept(Generic[T]):
         path = self.folder / f"{key}.json"
         draft = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            draft.write_text(json.dumps(self.document(value)), encoding="utf-8")
+            self.folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+            with open(draft, "w", encoding="utf-8", opener=_open_ours) as file:
+                json.dump(self.document(value), file)
             draft.replace(path)
         except OSError as exc:
             log.info("%s is not kept: %s", path.name, exc)
@@ -92,12 +94,16 @@ def _insist_on_ours(found: os.stat_result) -> None:
         raise PermissionError("other users may write to it")
 
 
+def _open_ours(path: str | Path, flags: int) -> int:
+    return os.open(path, flags, _FILE)
+
+
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock between processes, where the folder allows one."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        path.parent.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+        handle = _open_ours(path, os.O_CREAT | os.O_RDWR)
     except OSError as exc:
         log.info("working without a lock: %s", exc)
         yield

@@ -31,6 +31,16 @@ def test_a_value_is_made_once(kept):
     assert make.made == 2
 
 
+def test_a_generous_umask_does_not_cost_what_is_kept(kept):
+    make, before = Maker(), os.umask(0o002)
+    try:
+        kept.get("a", make)
+    finally:
+        os.umask(before)
+    kept.get("a", make)
+    assert make.made == 1
+
+
 def test_a_value_put_is_the_one_that_is_found(kept):
     kept.get("a", Maker())
     assert kept.put("a", 8) == 8

@@ -252,6 +252,13 @@ def test_a_garbage_file_is_refused(tmp_path, kind):
     assert str(tmp_path) not in str(refused.value)  # it is shown to callers
 
 
+def test_four_bytes_do_not_make_a_file_the_runtime_s_own_format(tmp_path):
+    """It would read a flat buffer then, which nothing has checked."""
+    Graph().write(tmp_path / "1.onnx")
+    producer = b"\x12\x06  ORTM"
+    assert OnnxRunner(producer + (tmp_path / "1.onnx").read_bytes(), CPU).card == card()
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "nowhere.onnx", tmp_path):
         with pytest.raises(ModelRejected, match="cannot load the file"):
