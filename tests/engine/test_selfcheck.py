@@ -6,7 +6,7 @@ import pytest
 from service.engine.errors import ModelRejected
 from service.engine.jobs import Answer
 from service.engine.selfcheck import BATCHES, check, largest_difference
-from tests.engine.graphs import card
+from tests.engine.graphs import card, streaming_card
 
 EXACT = card(features=("load", "hour"), known=("hour",))
 CLOSE = EXACT.model_copy(update={"exact": False})
@@ -55,6 +55,55 @@ class Constant(Honest):
     def answer(self, _row, size):
         value = self.alone if size == 1 else self.together
         return answer(np.full((2, 1, 3), value, np.float32))
+
+
+class Streaming(Honest):
+    """Keeps the sum of its sequence as its state, and says which; what leaks is told by name."""
+
+    def __init__(self, leaks=()):
+        super().__init__()
+        self.leaks = leaks
+
+    def answer(self, row, size):
+        before = np.zeros(1, np.float32) if row.state is None else row.state
+        state = before + np.nansum(row.sequence, dtype=np.float32)
+        weights = np.ones(len(row.sequence), np.float32)
+        if size > 1:
+            state = state * 2 if "state" in self.leaks else state
+            weights = weights * 2 if "attention" in self.leaks else weights
+        if "endless" in self.leaks:
+            state = state + np.inf
+        said = 0 if row.state is None or "what it began with" not in self.leaks else size
+        made = answer(np.full((2, 1, 3), said, np.float32))
+        made.state = np.append(state, state) if "shape" in self.leaks else state
+        made.attention = weights
+        return made
+
+
+STREAM = streaming_card(attention=True)
+
+
+def test_all_that_a_model_tells_is_asked_for_and_a_stream_goes_on():
+    runner = Streaming()
+    assert check(runner, STREAM, "cpu").cases > sum(BATCHES)
+    rows = [row for batch in runner.asked for row in batch]
+    assert all(row.carry and row.explain for row in rows)
+    assert any(row.state is not None and row.state.any() for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("leak", "said"),
+    [
+        ("state", "differ from the same sequence alone"),
+        ("attention", "differ from the same sequence alone"),
+        ("what it began with", "differ from the same sequence alone"),
+        ("endless", "a state that is not finite"),
+        ("shape", r"a state of shape \(2,\), not \(1,\)"),
+    ],
+)
+def test_what_leaks_into_a_state_or_the_weights_is_found(leak, said):
+    with pytest.raises(ModelRejected, match=said):
+        check(Streaming((leak,)), STREAM, "cpu")
 
 
 def test_an_honest_model_passes_bit_for_bit():

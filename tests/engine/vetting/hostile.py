@@ -128,6 +128,10 @@ DEEP = _branch(
 # What is seen without running: a change of a sound model -> what is said
 STATIC = {
     "external data": (lambda m: _external(m.graph.initializer[0]), "numbers in another file"),
+    "a place outside, though the numbers are here": (
+        lambda m: m.graph.initializer[0].external_data.add(key="location", value="/etc/passwd"),
+        "numbers in another file",
+    ),
     "external data in an attribute": (
         _with(node("Constant", [], ["far"], value=_outside())),
         "'Constant''s 'value' has its numbers in another file",
