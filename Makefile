@@ -53,6 +53,10 @@ bench-lengths: $(STAMP) ## mixed lengths beside padding and one by one; no HTTP
 figures: $(STAMP) ## train and score the published benchmarks (hours); needs SEQSERVE_DATA
 	$(BIN)/python -m benchmarks.figures
 
+.PHONY: overload
+overload: $(STAMP) ## up to ten times what a service can do, for two minutes; needs two processors
+	$(BIN)/python -m benchmarks.overload $(ARGS)
+
 simulate: $(STAMP) ## the scheduler beside simpler rules, with a virtual clock
 	$(BIN)/python -m benchmarks.simulate
 

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     max_waiting: Annotated[int, Field(ge=1)] = Field(
         4_096, description="sequences a model's queue holds; a request beyond it gets a 503"
     )
+    max_queue_ms: Annotated[float, Field(gt=0)] = Field(
+        250, description="foretold wait over which newcomers get a 503, until it is over"
+    )
     max_sequences: Annotated[int, Field(ge=1)] = Field(
         1_024, description="sequences in one request"
     )
@@ -225,7 +228,12 @@ class Settings(BaseSettings):
 
     def engine_options(self) -> EngineOptions:
         """Return what the engine must know, as its own value."""
-        policy = BatchPolicy(self.max_batch_size, self.max_batch_steps, self.max_waiting)
+        policy = BatchPolicy(
+            self.max_batch_size,
+            self.max_batch_steps,
+            self.max_waiting,
+            self.max_queue_ms / 1000,
+        )
         return EngineOptions(
             self.provider,
             self.threads,

@@ -18,6 +18,8 @@ from service.engine.scheduler import BatchPolicy
 
 log = logging.getLogger(__name__)
 
+# Seconds that the loop may be kept from its clients by a run while it refuses some of them.
+PROMPT = 0.002
 AHEAD = 2  # batches of a large request taken for each thread: one that runs, one that is next
 
 
@@ -72,8 +74,8 @@ class Batcher:
         self._costs = costs or Proportional()
         policy = policy or BatchPolicy()
         self._enough = policy.max_batch_size
-        self._scheduler = Lanes(policy, self._costs)
         self.slots = slots or Slots()
+        self._scheduler = Lanes(policy, self._costs, self.slots.share)
         self._threads = ThreadPoolExecutor(self.slots.total, thread_name_prefix="runner")
         self._running = self._running_bulk = 0  # batches in threads; those of large requests
         self._observer = observer
@@ -93,6 +95,11 @@ class Batcher:
     def waiting(self) -> int:
         """How many sequences wait."""
         return len(self._scheduler)
+
+    @property
+    def full(self) -> bool:
+        """Whether a request made now would be refused, whatever it asks."""
+        return self._scheduler.full(self._clock())
 
     @property
     def _resting(self) -> bool:
@@ -122,7 +129,11 @@ class Batcher:
             self.release(ticket)
 
     def submit(
-        self, rows: Sequence[Row], tell: Callable[[Ticket], None], *, background: bool = False
+        self,
+        rows: Sequence[Row],
+        tell: Callable[[Ticket], None],
+        *,
+        background: bool = False,
     ) -> Ticket:
         """
         Let a request of at least one row in; ``tell`` gets its ticket when it is over.
@@ -132,8 +143,11 @@ class Batcher:
         """
         if self._refusing:
             raise EngineStopped
-        ticket = Ticket(rows, self._clock(), tell, background=background)
-        self._scheduler.add(ticket.jobs)
+        now = self._clock()
+        if self._resting:
+            self._scheduler.begins(now)
+        ticket = Ticket(rows, now, tell, background=background)
+        self._scheduler.add(ticket.jobs, now)
         self._wake()
         return ticket
 
@@ -173,13 +187,13 @@ class Batcher:
         sound = False
         try:
             self._report_waiting()
-            while self._may_start():
-                batch = self._scheduler.next_batch(max(1, self.slots.total - self._running))
-                if self._runs_here(batch):
-                    self._finish(batch, self._run(batch, self._clock()))
+            while self._may_start(now := self._clock()):
+                batch = self._scheduler.next_batch(max(1, self.slots.total - self._running), now)
+                if self._runs_here(batch, now):
+                    self._finish(batch, self._run(batch, now))
                     self._wake()  # after a turn of the loop, to write the answers and read on
                     break
-                self._start(batch)
+                self._start(batch, now)
             self._report_waiting()
             sound = True
         finally:
@@ -188,14 +202,14 @@ class Batcher:
             if self._idle and not self._idle.done() and self._resting:
                 self._idle.set_result(None)
 
-    def _may_start(self) -> bool:
+    def _may_start(self, now: float) -> bool:
         """
         Whether somebody waits, and the oldest request may start a batch now.
 
         Of a request of many batches one more for each thread lies ready, so that no thread waits
         for the loop between two of them.
         """
-        leader = self._scheduler.leader()
+        leader = self._scheduler.leader(now)
         if leader is None:
             return False
         if self._is_bulk(leader):
@@ -207,17 +221,19 @@ class Batcher:
         ticket = job.ticket  # what can wait is lent no threads, and none of its batches lies ready
         return not ticket.background and len(ticket.jobs) > self._scheduler.useful_size(job.length)
 
-    def _runs_here(self, batch: Sequence[Job]) -> bool:
+    def _runs_here(self, batch: Sequence[Job], now: float) -> bool:
         limit = self.slots.inline_seconds
+        if self._scheduler.overloaded(now):
+            limit = min(limit, PROMPT)
         if not limit or batch[0].ticket.background or self._is_bulk(batch[0]):
             return False  # the loop is for those who wait
         if self.slots.share > 1 and (self._running or self.waiting):
             return False
         return self._costs.seconds(len(batch), max(job.length for job in batch)) <= limit
 
-    def _start(self, batch: Sequence[Job]) -> None:
+    def _start(self, batch: Sequence[Job], now: float) -> None:
         bulk = self._is_bulk(batch[0])
-        self._threads.submit(self._execute, batch, self._clock(), bulk)
+        self._threads.submit(self._execute, batch, now, bulk)
         self._running += 1
         self._running_bulk += bulk
 
@@ -256,6 +272,7 @@ class Batcher:
             for job, answer in zip(batch, said, strict=True):
                 queue = taken_at - job.enqueued_at
                 job.ticket.resolve(job.index, answer, queue, seconds, size)
+        self._scheduler.ran(batch, self._clock())
         if self._observer:
             self._observer.on_batch(outcome.report(batch))
 

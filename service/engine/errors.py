@@ -63,11 +63,10 @@ def unfit(place: str, value: float) -> InvalidSequence:
 
 
 class Overloaded(EngineError):
-    """The waiting room is full."""
+    """The waiting room is full: too many wait, or the last would wait for too long."""
 
-    def __init__(self, waiting: int, limit: int) -> None:
-        super().__init__(f"{waiting} of at most {limit} sequences are already waiting.")
-        self.waiting = waiting
+    def __init__(self, problem: str = "More comes than can be answered in time.") -> None:
+        super().__init__(problem)
 
 
 class InferenceFailed(EngineError):

@@ -1,6 +1,7 @@
 """A job: one sequence waiting for its answer; and the ticket its request waits on."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 Clock = Callable[[], float]
 
+# When, by the engine's clock, nobody wants the answers any more: no batch starts for them then.
+EXPIRES: ContextVar[float] = ContextVar("expires", default=math.inf)
 # Whose request this is, for whoever watches batches; the engine carries it and asks nothing.
 ORIGIN: ContextVar[object] = ContextVar("origin", default=None)
 
@@ -67,6 +70,7 @@ class Ticket:
         "_queue",
         "_tell",
         "background",
+        "expires",
         "jobs",
         "origin",
         "over",
@@ -88,6 +92,7 @@ class Ticket:
         self._tell = tell
         self.origin = ORIGIN.get()
         self.background = background  # whether it lets others pass
+        self.expires = EXPIRES.get()
         self.over = False  # answered, failed, or left by its caller
         self.jobs = [Job(row, self, index, now) for index, row in enumerate(rows)]
 
@@ -146,7 +151,7 @@ class Ticket:
 class Job:
     """One row of a request on its way through the engine."""
 
-    __slots__ = ("enqueued_at", "index", "length", "row", "ticket")
+    __slots__ = ("enqueued_at", "index", "length", "row", "ticket", "work")
 
     def __init__(self, row: Row, ticket: Ticket, index: int, enqueued_at: float) -> None:
         self.row = row
@@ -154,11 +159,12 @@ class Job:
         self.index = index
         self.enqueued_at = enqueued_at
         self.length = len(row.sequence)
+        self.work = 0.0  # foretold seconds that it stands for while it waits
 
-    @property
-    def abandoned(self) -> bool:
-        """Whether nobody would read the answer: the caller left, or a batch-mate failed."""
-        return self.ticket.over
+    def abandoned(self, now: float) -> bool:
+        """Whether nobody would read the answer: the caller left, its time is up, a mate failed."""
+        ticket = self.ticket
+        return ticket.over or ticket.expires <= now
 
 
 _NONE = Answer(np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.float32))

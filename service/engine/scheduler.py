@@ -1,29 +1,35 @@
 """Decide which waiting jobs form the next batch: no clock, no tasks, no I/O."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from service.engine.backlog import Backlog
 from service.engine.costs import Costs, Proportional
 from service.engine.errors import Overloaded
 from service.engine.jobs import Job
 
 CLASSES_PER_OCTAVE = 4  # jobs of one class pad by at most a fifth
+KNOWN = 4_096  # numbers of steps whose work is remembered
 WORTH_SPLITTING = 0.8  # of the time of the whole, to be shared out to idle runners
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """How large a batch may grow, and how many jobs may wait."""
+    """How large a batch may grow, how many jobs may wait, and how long the last of them."""
 
     max_batch_size: int = 64
     max_batch_steps: int = 65_536  # time steps after padding
     max_waiting: int = 4_096
+    max_wait: float = math.inf  # seconds, as far as they can be foretold
 
     def __post_init__(self) -> None:
         if min(self.max_batch_size, self.max_batch_steps, self.max_waiting) < 1:
             raise ValueError("Every bound of a batch policy must be at least 1.")
+        if not self.max_wait > 0:
+            raise ValueError("The longest wait must be more than nothing.")
 
 
 @dataclass(slots=True)
@@ -46,9 +52,11 @@ class Scheduler:
     is gone at once.
     """
 
-    def __init__(self, policy: BatchPolicy, costs: Costs | None = None) -> None:
+    def __init__(self, policy: BatchPolicy, costs: Costs | None = None, runners: int = 1) -> None:
         self._policy = policy
         self._costs: Costs = costs or Proportional()
+        self._backlog = Backlog(policy.max_wait, 1 / runners)
+        self._each: dict[int, float] = {}  # steps -> foretold seconds of a sequence
         self._queues: dict[int, OrderedDict[Job, int]] = {}  # job -> its place in line
         self._arrivals = 0
         self._waiting = 0
@@ -56,11 +64,25 @@ class Scheduler:
     def __len__(self) -> int:
         return self._waiting
 
-    def add(self, jobs: Sequence[Job]) -> None:
+    def full(self, now: float) -> bool:
+        """Whether a request that comes now is to be refused."""
+        return self._waiting >= self._policy.max_waiting or not self._backlog.admits(now)
+
+    def overloaded(self, now: float) -> bool:
+        """Whether a request was refused a moment ago because it would have waited too long."""
+        return self._backlog.overloaded(now)
+
+    def add(self, jobs: Sequence[Job], now: float = 0.0) -> None:
         """Let all jobs of a request in, or none; raise Overloaded."""
         if self._waiting + len(jobs) > self._policy.max_waiting:
-            raise Overloaded(self._waiting, self._policy.max_waiting)
+            raise Overloaded(
+                f"{self._waiting} of at most {self._policy.max_waiting} sequences wait already."
+            )
+        if not self._backlog.admits(now):
+            raise Overloaded
+        work = self._foretell(jobs)
         for job in jobs:
+            job.work = work
             key = length_class(job.length)
             queue = self._queues.get(key)
             if queue is None:
@@ -74,38 +96,49 @@ class Scheduler:
         for job in jobs:
             key = length_class(job.length)
             if key in self._queues and self._queues[key].pop(job, None) is not None:
-                self._left(key)
+                self._left(key, job)
 
-    def leader(self) -> Job | None:
-        """Return the oldest job whose caller is still there, if any."""
+    def leader(self, now: float = 0.0) -> Job | None:
+        """Return the oldest job whose caller is there and has time left, if any."""
         while self._queues:
             key = min(self._queues, key=self._oldest)
             leader = next(iter(self._queues[key]))
-            if not leader.abandoned:
+            if not leader.abandoned(now):
                 return leader
             self.discard([leader])
         return None
 
-    def next_batch(self, free: int = 1) -> list[Job]:
+    def next_batch(self, free: int = 1, now: float = 0.0) -> list[Job]:
         """
         Take the oldest job and those that go with it; empty if nobody waits.
 
         ``free`` is how many runners are idle: what waits is shared out among them where that
-        is faster.
+        is faster.  Whose deadline has passed is let go of without a word: its own timer speaks.
         """
-        leader = self.leader()
+        leader = self.leader(now)
         if leader is None:
             return []
         batch: list[Job] = []
-        for share in list(self._compose(leader, free)):  # composed before anybody leaves
-            self._take(share, batch)
+        for share in list(self._compose(leader, free, now)):  # composed before anybody leaves
+            self._take(share, batch, now)
         return batch
+
+    def begins(self, now: float) -> None:
+        """Hear that the next job finds every runner at rest."""
+        self._backlog.begins(now)
+
+    def ran(self, batch: Sequence[Job], now: float) -> None:
+        """Hear that a batch is done: how long what waits will wait is learnt from that."""
+        each = self._each
+        work = sum(each.get(job.length, 0.0) for job in batch)
+        self._backlog.ran(work, now, others=self._waiting > 0)
 
     def drain(self) -> list[Job]:
         """Give up every waiting job, oldest first."""
         waiting = [item for queue in self._queues.values() for item in queue.items()]
         self._queues.clear()
         self._waiting = 0
+        self._backlog.remove(0.0, last=True)
         return [job for job, _ in sorted(waiting, key=lambda item: item[1])]
 
     def useful_size(self, steps: int) -> int:
@@ -113,17 +146,41 @@ class Scheduler:
         by_steps = self._policy.max_batch_steps // steps
         return max(1, min(self._policy.max_batch_size, by_steps, self._costs.useful_size(steps)))
 
-    def _compose(self, leader: Job, free: int) -> Iterator[_Share]:
+    def _foretell(self, jobs: Sequence[Job]) -> float:
+        """
+        Add a request to the backlog; return the work that each of its jobs stands for.
+
+        A large request counts as one batch: who comes after it waits for it, and is not refused
+        because of it.
+        """
+        longest = max(job.length for job in jobs)
+        batch = self.useful_size(longest) * self._work_of(longest)
+        work = min(sum(self._work_of(job.length) for job in jobs), batch)
+        self._backlog.add(work, batch)
+        return work / len(jobs)
+
+    def _work_of(self, steps: int) -> float:
+        """Return the foretold seconds of a sequence in a batch of its like."""
+        found = self._each.get(steps)
+        if found is None:
+            if len(self._each) >= KNOWN:
+                self._each.clear()
+            size = self.useful_size(steps)
+            found = (self._costs.seconds(size, steps) + self._costs.hand_over) / size
+            self._each[steps] = found
+        return found
+
+    def _compose(self, leader: Job, free: int, now: float) -> Iterator[_Share]:
         """Yield what goes together, the leader's class first."""
         key = length_class(leader.length)
-        share = self._share(key, self.useful_size(leader.length), free)
+        share = self._share(key, self.useful_size(leader.length), free, now)
         yield share
         size, longest = share.count, share.longest
         for other in self._neighbours(key):
             room = self.useful_size(max(longest, self._longest_of(other))) - size
             if room < 1:
                 continue
-            guest = self._share(other, room, 1)
+            guest = self._share(other, room, 1, now)
             if not self._together(size, longest, guest):
                 continue
             yield guest
@@ -137,9 +194,9 @@ class Scheduler:
         apart = self._costs.seconds(size, longest) + self._costs.seconds(guest.count, guest.longest)
         return self._costs.seconds(both, steps) < apart + self._costs.hand_over
 
-    def _share(self, key: int, room: int, free: int) -> _Share:
+    def _share(self, key: int, room: int, free: int, now: float) -> _Share:
         """Count who is there among the first of a class, within the bounds."""
-        there = (job.length for job in self._queues[key] if not job.abandoned)
+        there = (job.length for job in self._queues[key] if not job.abandoned(now))
         lengths = list(islice(there, room * free))
         longest = max(lengths, default=1)
         count = max(1, min(len(lengths), room, self._policy.max_batch_steps // longest))
@@ -161,19 +218,23 @@ class Scheduler:
     def _oldest(self, key: int) -> int:
         return next(iter(self._queues[key].values()))
 
-    def _take(self, share: _Share, batch: list[Job]) -> None:
+    def _take(self, share: _Share, batch: list[Job], now: float) -> None:
         queue, wanted = self._queues[share.key], share.count
+        work = 0.0
         while queue and wanted:
             job, _ = queue.popitem(last=False)
             self._waiting -= 1
-            if not job.abandoned:
+            work += job.work
+            if not job.abandoned(now):
                 batch.append(job)
                 wanted -= 1
+        self._backlog.remove(work, last=not self._waiting)
         if not queue:
             del self._queues[share.key]
 
-    def _left(self, key: int) -> None:
+    def _left(self, key: int, job: Job) -> None:
         self._waiting -= 1
+        self._backlog.remove(job.work, last=not self._waiting)
         if not self._queues[key]:
             del self._queues[key]
 

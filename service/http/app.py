@@ -37,6 +37,7 @@ from service.http.routes import (
     timeseries,
 )
 from service.http.routes import sessions as session_routes
+from service.http.shedding import SHEDDING, Shedding
 from service.http.stopping import STOPPING, Stopping
 from service.http.tracing import configured
 from service.logs import configure
@@ -110,8 +111,9 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
             express = Express(engine, limits, records, tidy, HOT_ROUTES, keys)
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
-            short = {EXPRESS: express} if settings.express else {}
-            yield {STOPPING: Stopping(engine), RECORDS: records, **short}
+            short = {EXPRESS: express, SHEDDING: Shedding(metrics.requests)}
+            long = {STOPPING: Stopping(engine), RECORDS: records}
+            yield {**long, **short} if settings.express else {**long}
             gc.unfreeze()
         metrics.flush()
 

@@ -1,11 +1,13 @@
 """How long a request may take: what its caller said, or what the service allows."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Request
 
+from service.engine.jobs import EXPIRES
 from service.http.access import WHOLE
 from service.http.errors import DeadlineExceeded
 from service.http.limits import TIMEOUT, Limits
@@ -18,6 +20,7 @@ class Deadline:
         self.milliseconds = milliseconds
         self._began = asyncio.get_running_loop().time()
         self.timer = asyncio.timeout(milliseconds / 1000)
+        EXPIRES.set(time.perf_counter() + milliseconds / 1000)
 
     def shorten(self, seconds: float | None) -> None:
         """Heed what a body says of its own time; None says nothing.  Raise DeadlineExceeded."""
@@ -28,6 +31,7 @@ class Deadline:
         if ends <= asyncio.get_running_loop().time():
             raise DeadlineExceeded(self.milliseconds)
         self.timer.reschedule(ends)
+        EXPIRES.set(time.perf_counter() + ends - asyncio.get_running_loop().time())
 
 
 @asynccontextmanager

@@ -120,6 +120,7 @@ class Exchange:
                 self._shorten(self._query.timeout)
             self._ticket = express.engine.submit(model, self._query.rows, self._told)
             self._ticket.origin = self._origin
+            self._ticket.expires = self._started + self._milliseconds / 1000
         except Exception as exc:  # noqa: BLE001  whatever it is, the client must not wait for ever
             self.refuse(exc)
 

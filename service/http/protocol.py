@@ -10,6 +10,7 @@ from service.http.errors import RequestError
 from service.http.exchange import Exchange
 from service.http.express import Express, Head
 from service.http.refusal import refusal
+from service.http.shedding import SHED, SHEDDING, Shed, Shedding
 from service.http.stopping import STOPPING, Stopping
 
 EXPRESS = "express"  # where the lifespan's state holds the short way
@@ -55,6 +56,11 @@ class Protocol(Bounded):
         if stopping is not None and stopping.begun and self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if cast(object, self.cycle) is SHED:  # who has had its answer for a while
+            self.on_response_complete()
+
     def refuse_cycle(self, error: RequestError) -> None:
         """Answer with an error in the place of the rest of the body."""
         if isinstance(self.cycle, Exchange):
@@ -72,7 +78,7 @@ class Protocol(Bounded):
             cycle.message_event.set()
         self.transport.close()
 
-    def _plain(self) -> Exchange | None:
+    def _plain(self) -> Exchange | Shed | None:
         express: Express | None = self.app_state.get(EXPRESS)
         parser, head = self.parser, self._head
         if (
@@ -97,4 +103,10 @@ class Protocol(Bounded):
             self._head = None  # with other keys in force it may pass again
             return None
         self._upgrading, self._chunks = False, None
-        return Exchange(express, self, head, model, keep_alive=parser.should_keep_alive())
+        keep_alive = parser.should_keep_alive()
+        if keep_alive and model.batcher.full:
+            shedding: Shedding = self.app_state[SHEDDING]
+            every = express.written(self.server_state.default_headers)
+            self.transport.write(shedding.refuse(head, every))
+            return SHED
+        return Exchange(express, self, head, model, keep_alive=keep_alive)

@@ -423,7 +423,7 @@ async def complaints():
 
 
 async def test_a_batcher_with_a_defect_answers_everyone_and_is_not_ready(complaints, monkeypatch):
-    def defect(_free):
+    def defect(_free, _now):
         raise Broken
 
     runner = HeldRunner(held=True)

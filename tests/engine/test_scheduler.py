@@ -75,9 +75,8 @@ def test_the_oldest_leads_so_no_class_starves():
 
 def test_a_request_that_does_not_fit_is_refused_whole():
     scheduler, _ = waiting(1, 1, max_waiting=3)
-    with pytest.raises(Overloaded, match="2 of at most 3") as caught:
+    with pytest.raises(Overloaded, match="2 of at most 3"):
         scheduler.add(jobs(1, 1))
-    assert caught.value.waiting == 2
     assert len(scheduler) == 2
     scheduler.add(jobs(1))
     assert len(scheduler) == 3
@@ -189,7 +188,7 @@ class Afternoon:
 
     def take(self):
         batch = self.scheduler.next_batch()
-        present = [each for each in self.line if not each.abandoned]
+        present = [each for each in self.line if not each.abandoned(0.0)]
         assert bool(batch) == bool(present)
         if batch:
             self.judge(batch, present)

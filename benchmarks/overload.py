@@ -1,0 +1,124 @@
+"""
+Goodput and latency of a service that is offered up to ten times what it can do, as one table.
+
+The service has one processor and the generator another, so neither slows the other down.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import click
+import numpy as np
+import uvloop
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.http import CALM, binary_body, windows
+from benchmarks.memory import resident
+from benchmarks.models import published, recipe
+from benchmarks.openloop import Load, Seen, Times
+from examples.serving import Served, serving
+from service.engine.cpus import available_cpus
+from training.recipe import Recipe
+
+LEVELS = "0.5,0.8,1,2,5,10"
+WARM_UP = 2.0  # seconds of each level that are not counted
+SETTLE = 1.5  # seconds of rest between two levels
+MILLISECONDS = 1e3
+MODEL = "bench-lstm-128"
+
+
+def heavy() -> Recipe:
+    """Return a network that is work for a processor, so that one generator can offer ten times."""
+    made = recipe("lstm")
+    network = {"kind": "lstm", "hidden": 128, "layers": 2}
+    return Recipe.model_validate(made.model_dump() | {"name": MODEL, "network": network})
+
+
+@click.command()
+@click.option("--seconds", default=8.0, show_default=True, help="Length of each level.")
+@click.option("--connections", default=1_000, show_default=True, help="Kept open, for all levels.")
+@click.option("--levels", default=LEVELS, show_default=True, help="Loads, by the capacity.")
+@click.option("--queue-ms", type=float, help="SEQSERVE_MAX_QUEUE_MS, if not its default.")
+def main(seconds: float, connections: int, levels: str, queue_ms: float | None) -> None:
+    """Measure each level of load; end with 1 if a promise was broken."""
+    if available_cpus() < 2:  # noqa: PLR2004
+        raise click.ClickException("A processor for the service and one for the load are needed.")
+    models = published(heavy()).path.parents[1]
+    settings = {**CALM, "SEQSERVE_STORE": "none", "SEQSERVE_KEEP_ALIVE_S": "600"}
+    if queue_ms is not None:
+        settings["SEQSERVE_MAX_QUEUE_MS"] = str(queue_ms)
+    processors = sorted(os.sched_getaffinity(0))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _pinned(processors[:1], Path(folder, "log"), models, settings) as service,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        os.sched_setaffinity(0, processors[1:2])
+        loads = [float(level) for level in levels.split(",")]
+        runner.run(_measure(service, seconds, connections, loads))
+
+
+def _pinned(
+    processors: Sequence[int], log: Path, models: Path, settings: dict[str, str]
+) -> AbstractContextManager[Served]:
+    """Start a service on these processors alone; its children inherit them."""
+    os.sched_setaffinity(0, processors)
+    return serving(log, "--models", str(models), "--provider", "cpu", environment=settings)
+
+
+async def _measure(
+    service: Served, seconds: float, connections: int, loads: Sequence[float]
+) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    body = binary_body(windows(1))
+    heads = {"Host": "bench", "Content-Length": str(len(body.content)), **body.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in heads.items())
+    request = f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\n{lines}\r\n".encode() + body.content
+    load = Load(host, int(port), request, connections)
+    await load.connect()
+    capacity = await load.capacity(seconds)
+    click.echo(f"{MODEL}: {capacity:,.0f} windows/s on one processor, asked by 64 at once")
+    levels: dict[float, tuple[Seen, float]] = {}
+    for level in loads:
+        await asyncio.sleep(SETTLE)
+        seen = await load.offer(level * capacity, seconds, WARM_UP)
+        levels[level] = seen, resident(*service.workers())
+        click.echo(f"{level:g}x: {seen.goodput:,.0f} good answers/s", err=True)
+    _print(levels, capacity)
+
+
+def _print(levels: dict[float, tuple[Seen, float]], capacity: float) -> None:
+    table = Table(box=box.MARKDOWN)
+    heads = ("load", "offered/s", "goodput/s", "of peak", "p50 ms", "p99 ms")
+    more = ("refused p50", "refused p99", "alive max", "MiB", "lag p99", "failed")
+    for column in (*heads, *more):
+        table.add_column(column, justify="right")
+    peak = max(seen.goodput for seen, _ in levels.values())
+    for level, (seen, memory) in levels.items():
+        table.add_row(
+            f"{level:g}x",
+            f"{level * capacity:,.0f}",
+            f"{seen.goodput:,.0f}",
+            f"{seen.goodput / peak:.2f}",
+            *(_quantile(seen.answered, q) for q in (0.5, 0.99)),
+            *(_quantile(seen.refused, q) for q in (0.5, 0.99)),
+            _quantile(seen.live, 1.0),
+            f"{memory:.0f}",
+            _quantile(seen.lag, 0.99),
+            str(seen.failed + seen.without_retry_after),
+        )
+    Console(width=140).print(table)
+
+
+def _quantile(times: Times, q: float) -> str:
+    return f"{np.quantile(times, q) * MILLISECONDS:.1f}" if times else ""
+
+
+if __name__ == "__main__":
+    main()
