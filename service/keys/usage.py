@@ -46,6 +46,8 @@ class Usage:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._places: dict[str, int] = {}
+        self._end = _SLOT  # of what was read
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -71,20 +73,25 @@ class Usage:
 
     def place(self, key: str) -> int:
         """Return where a key's slot is; one that has none gets a place at the end."""
-        name = key.encode()
         with self.alone():
-            size = os.fstat(self.descriptor).st_size
-            known = pread(self.descriptor, size, 0)
-            for place in range(_SLOT, size, _SLOT):
-                if known[place + _BYTES : place + _BYTES + _ID_BYTES] == name:
-                    return place
-            self.restore(key, size)
-            return size
+            return self.find(key)
 
-    def restore(self, key: str, place: int) -> None:
-        """Write a slot that counts nothing yet, and the head in case the file was cut short."""
-        pwrite(self.descriptor, _HEAD, 0)
-        pwrite(self.descriptor, (bytes(_BYTES) + key.encode()).ljust(_SLOT, b"\0"), place)
+    def find(self, key: str, *, anew: bool = False) -> int:
+        """Do so for who has locked the file; ``anew`` if it is not what it was."""
+        size = os.fstat(self.descriptor).st_size
+        if anew or size < self._end:
+            pwrite(self.descriptor, _HEAD, 0)
+            self._places, self._end = {}, _SLOT
+        more = pread(self.descriptor, max(0, size - self._end), self._end)
+        for offset in range(0, len(more), _SLOT):
+            name = more[offset + _BYTES : offset + _BYTES + _ID_BYTES].decode("latin-1")
+            self._places[name] = self._end + offset
+        self._end += len(more)
+        if key not in self._places:
+            slot = (bytes(_BYTES) + key.encode()).ljust(_SLOT, b"\0")
+            self._places[key] = self._end
+            self._end += pwrite(self.descriptor, slot, self._end)
+        return self._places[key]
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -111,11 +118,11 @@ class Usage:
 class Meter:
     """What one key has used, and may; the arithmetic is in Rate and Quota."""
 
-    __slots__ = ("_descriptor", "_key", "_place", "_quota", "_rate", "_usage")
+    __slots__ = ("_descriptor", "_key", "_name", "_place", "_quota", "_rate", "_usage")
 
     def __init__(self, usage: Usage, key: str, rate: Rate | None, quota: Quota | None) -> None:
         self._usage, self._key, self._rate, self._quota = usage, key, rate, quota
-        self._place = usage.place(key)
+        self._name, self._place = key.encode(), usage.place(key)
         self._descriptor = usage.descriptor
 
     def take(self, now: float) -> LimitReached | None:
@@ -131,11 +138,11 @@ class Meter:
             raise UsageUnavailable from exc
 
     def _count(self, now: float) -> LimitReached | None:
-        found = pread(self._descriptor, _BYTES, self._place)
-        if len(found) < _BYTES:  # somebody cut the file short
-            self._usage.restore(self._key, self._place)
-            found = bytes(_BYTES)
-        due, period, count = _NUMBERS.unpack(found)
+        found = pread(self._descriptor, _BYTES + _ID_BYTES, self._place)
+        if found[_BYTES:] != self._name:  # somebody cut the file short
+            self._place = self._usage.find(self._key, anew=True)
+            found = pread(self._descriptor, _BYTES + _ID_BYTES, self._place)
+        due, period, count = _NUMBERS.unpack_from(found)
         quota, rate = self._quota, self._rate
         if quota is not None:
             running = quota.period(now)

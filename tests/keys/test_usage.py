@@ -114,6 +114,35 @@ def test_a_file_that_is_cut_short_goes_on_from_nothing(path):
     assert isinstance(again.take(NOON), QuotaReached)
 
 
+def test_keys_that_are_new_after_a_cut_take_nobodys_place(path):
+    first, second = meter(path, quota="2/day"), meter(path, quota="2/day", key=OTHER)
+    assert first.take(NOON) is second.take(NOON) is None
+    os.truncate(path, 0)
+    third = meter(path, quota="2/day", key="c" * 12)
+    for each in (third, second, first, third, second, first):
+        assert each.take(NOON) is None
+    assert {each.take(NOON).__class__ for each in (first, second, third)} == {QuotaReached}
+    assert meter(path, quota="2/day").take(NOON).__class__ is QuotaReached
+
+
+def test_a_key_that_is_made_after_a_cut_leaves_a_file_that_opens(path):
+    usage = Usage.open(path)
+    usage.place(KEY)
+    os.truncate(path, 0)
+    usage.place(OTHER)
+    assert Usage.open(path).place(OTHER) == usage.place(OTHER)
+
+
+def test_a_thousand_keys_find_their_places_at_once(path):
+    usage, names = Usage.open(path), [f"{number:012x}" for number in range(1000)]
+    places = {usage.place(name) for name in names}
+    began = time.perf_counter()
+    again = Usage.open(path)
+    assert {again.place(name) for name in names} == places
+    assert time.perf_counter() - began < 1
+    assert path.stat().st_size == 64 * 1001
+
+
 def test_what_cannot_be_counted_is_not_let_in(path):
     usage = Usage.open(path)
     limited = Meter(usage, KEY, Rate.parse("2/s"), None)
