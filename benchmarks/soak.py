@@ -24,7 +24,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.soaking.footprint import Footprint, footprint
+from benchmarks.soaking.footprint import Footprint, Look, ended, lasting, look, total
 from benchmarks.soaking.slope import BLOCKS, HOUR, Slope, slope
 from benchmarks.soaking.traffic import Traffic
 from examples.serving import serving
@@ -57,7 +57,8 @@ class Plan:
 class Phase:
     """What a service had, look by look, and how much was asked of it."""
 
-    looks: list[tuple[float, Footprint]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # seconds
+    looks: list[Look] = field(default_factory=list)
     requests: int = 0
     seconds: float = 0.0
 
@@ -66,10 +67,14 @@ class Phase:
         """Requests a second."""
         return self.requests / self.seconds
 
+    def had(self) -> list[Footprint]:
+        """Return what those processes had that were there all the time; others check a model."""
+        processes = lasting(self.looks)
+        return [total(each, processes) for each in self.looks]
+
     def slope(self, kind: str) -> Slope:
         """Return how one figure grew."""
-        values = [getattr(had, kind) for _, had in self.looks]
-        return slope([when for when, _ in self.looks], values)
+        return slope(self.times, [getattr(had, kind) for had in self.had()])
 
 
 @click.command()
@@ -102,6 +107,8 @@ def main(  # noqa: PLR0913  one option each
     verdict, holds = _judge(found, bound)
     click.echo(verdict)
     caught = not leak or _caught(leaking, leak, bound)
+    for pid in ended(warming.looks[-1:] + clean.looks):
+        traffic.faults[f"process {pid} ended"] += 1
     for fault, count in traffic.faults.most_common(20):
         click.echo(f"{count} times {fault}")
     if not caught or found.low > bound or traffic.faults or (insist and not holds):
@@ -165,7 +172,8 @@ async def _look(pid: int, traffic: Traffic, log: Path, seconds: float, pause: fl
     """Look at a service for so many seconds while it is asked."""
     seen, before, began = Phase(), traffic.requests, time.monotonic()
     while (seen_for := time.monotonic() - began) < seconds:
-        seen.looks.append((seen_for, await asyncio.to_thread(footprint, pid)))
+        seen.times.append(seen_for)
+        seen.looks.append(await asyncio.to_thread(look, pid))
         os.truncate(log, 0)  # the hour's lines would fill a disk
         await asyncio.sleep(pause)
     seen.requests, seen.seconds = traffic.requests - before, seconds
@@ -182,10 +190,10 @@ def _print(traffic: Traffic, warming: Phase, clean: Phase) -> None:
     grew = Table("memory, MiB", "at first", "warm", "at last", "MiB/h", "95 %", box=box.MARKDOWN)
     for kind in Footprint._fields:
         found = clean.slope(kind)
-        looks = warming.looks[0], clean.looks[0], clean.looks[-1]
+        looks = warming.had()[0], clean.had()[0], clean.had()[-1]
         grew.add_row(
             kind,
-            *(f"{getattr(had, kind):.1f}" for _, had in looks),
+            *(f"{getattr(had, kind):.1f}" for had in looks),
             f"{found.value:+.2f}",
             f"{found.low:+.2f} to {found.high:+.2f}",
         )
@@ -201,7 +209,7 @@ def _write(path: Path, phases: dict[str, Phase]) -> None:
         writer = csv.writer(file)
         writer.writerow(["phase", "seconds", *Footprint._fields])
         for name, phase in phases.items():
-            for when, had in phase.looks:
+            for when, had in zip(phase.times, phase.had(), strict=True):
                 writer.writerow([name, f"{when:.1f}", *(f"{each:.3f}" for each in had)])
 
 

@@ -1,5 +1,7 @@
-"""How much memory a service has: all its processes, as the kernel counts their pages."""
+"""How much memory a service has, process by process, as the kernel counts their pages."""
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,28 +10,41 @@ KIB = 1024  # in a MiB
 
 
 class Footprint(NamedTuple):
-    """MiB of some processes."""
+    """MiB of a process, or of several."""
 
     rss: float  # resident; what is shared counts in each process
     pss: float  # resident; what is shared is divided by who shares it
     uss: float  # nobody else's
 
-    def __add__(self, other: object) -> "Footprint":
-        if not isinstance(other, Footprint):
-            return NotImplemented
-        return Footprint(*(one + two for one, two in zip(self, other, strict=True)))
+
+Look = Mapping[int, Footprint]  # by process
 
 
-def footprint(pid: int) -> Footprint:
-    """Return what a process and all that descend from it have."""
-    total = Footprint(0.0, 0.0, 0.0)
+def look(pid: int) -> Look:
+    """Return what a process has, and what each has that descends from it."""
+    found = {}
     for each in family(pid):
         try:
-            text = (PROC / str(each) / "smaps_rollup").read_text()
-        except OSError:  # it has ended
+            found[each] = _parse((PROC / str(each) / "smaps_rollup").read_text())
+        except (OSError, KeyError):  # it has ended
             continue
-        total += _parse(text)
-    return total
+    return found
+
+
+def lasting(looks: Sequence[Look]) -> set[int]:
+    """Return the processes that were there at every look."""
+    return set.intersection(*(set(each) for each in looks))
+
+
+def ended(looks: Sequence[Look]) -> set[int]:
+    """Return the processes that were there at most looks and not at all: they died."""
+    seen = Counter(pid for each in looks for pid in each)
+    return {pid for pid, times in seen.items() if len(looks) / 2 <= times < len(looks)}
+
+
+def total(had: Look, processes: Iterable[int]) -> Footprint:
+    """Return what some processes had together."""
+    return Footprint(*map(sum, zip(*(had[pid] for pid in processes), strict=True)))
 
 
 def family(pid: int) -> list[int]:

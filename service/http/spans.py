@@ -65,6 +65,8 @@ class Spans:
             found["http.route"] = visit.route
         if visit.entry is not None:
             found |= _of_model(visit.entry.name, visit.entry.version)
+        if visit.caller is not None:
+            found["seqserve.caller"] = visit.caller
         if visit.reason is not None:
             found["error.type"] = visit.reason
         span.set_attributes(found)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.soak import KIND, LEAKING
-from benchmarks.soaking.footprint import family, footprint
+from benchmarks.soaking.footprint import Footprint, ended, family, lasting, look, total
 from benchmarks.soaking.slope import BLOCKS, HOUR, slope
 from benchmarks.soaking.traffic import Traffic
 from examples.serving import serving
@@ -69,10 +69,19 @@ def test_the_footprint_is_that_of_a_whole_family():
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline() == b"1\n"
-        had, members = footprint(process.pid), family(process.pid)
+        seen, members = look(process.pid), family(process.pid)
         process.stdin.close()
+    had = total(seen, members)
     assert len(members) == 2
     assert had.rss > had.pss > had.uss > 57
+
+
+def test_who_comes_and_goes_is_not_counted():
+    worker, checker = Footprint(3, 2, 1), Footprint(300, 200, 100)
+    looks = [{1: worker, 2: worker}, {1: worker, 2: worker, 3: checker}, {1: worker, 2: worker}]
+    assert [total(each, lasting(looks)) for each in looks] == [Footprint(6, 4, 2)] * 3
+    assert not ended(looks)
+    assert ended([*looks, {1: worker, 4: worker}]) == {2}
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +121,16 @@ def test_every_kind_of_request_is_asked_and_gets_an_answer_that_is_good(service,
 def test_a_planted_leak_is_kept_from_when_it_is_planted(service):
     served, leak = service
 
+    def has() -> float:
+        seen = look(served.pid)
+        return getattr(total(seen, seen), KIND)
+
     def grown() -> float:
-        before = getattr(footprint(served.pid), KIND)
+        before = has()
         for _ in range(50):
             body = {"sequences": [weeks(30)]}
             httpx.post(f"{served.url}/v1/models/co2-gru/predict", json=body).raise_for_status()
-        return getattr(footprint(served.pid), KIND) - before
+        return has() - before
 
     before = grown()
     leak.write_bytes(bytes(2**20))
