@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # What loses to ridge on held-out data is published only with --anyway; the cards say so.
 LOSE_TO_RIDGE := co2-lstm co2-stream-gru elnino-attention
 
-.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads activations soak nightly publications lock clean
+.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads activations fuzz soak nightly publications lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -65,6 +65,9 @@ crashes: $(STAMP) ## kill services 1,000 times while clients step (40 min); ARGS
 
 reloads: $(STAMP) ## reload a model 100 times under load; no request may fail (3 min)
 	$(BIN)/python -m benchmarks.reloads $(ARGS)
+
+fuzz: $(STAMP) ## 10,000 drawn requests, and no 5xx but a promised 503 (3 min)
+	$(BIN)/python -m tests.fuzz.drawn
 
 soak: $(STAMP) ## watch the memory of a service for an hour, then with a planted leak
 	$(BIN)/python -m benchmarks.soak --insist $(ARGS)

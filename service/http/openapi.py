@@ -63,7 +63,7 @@ _HEADERS = [
         "in": "header",
         "required": False,
         "description": "the longest the caller waits, in milliseconds",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     },
     {
         "name": ROUTING_KEY,
@@ -76,8 +76,8 @@ _HEADERS = [
         "name": "x-request-id",
         "in": "header",
         "required": False,
-        "description": "returned and logged; made if absent or not well formed",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "description": "returned and logged, if it is 1 to 64 letters, digits, '.', '_' or '-'",
+        "schema": {"type": "string"},
     },
 ]
 

@@ -56,7 +56,7 @@ def router(engine: Engine, limits: Limits, shadows: Shadows | None) -> APIRouter
             raise ModelNotFound(name)
         return asked.state(name, response)
 
-    @routes.put("/{name}", openapi_extra=body_of(Serving))
+    @routes.put("/{name}", openapi_extra=body_of(Serving, required=True))
     async def put(name: Name, request: Request, response: Response) -> ModelState:
         """Replace the state that a model shall be in."""
         serving = read_serving(await asked.body(request))
@@ -123,7 +123,7 @@ def _add_parts(routes: APIRouter, engine: Engine, asked: _Asked) -> None:
         await engine.change(name, lambda serving: serving.with_(**changes), _expected(request))
         return asked.state(name, response)
 
-    @routes.put("/{name}/aliases/{alias}", openapi_extra=body_of(AliasIn))
+    @routes.put("/{name}/aliases/{alias}", openapi_extra=body_of(AliasIn, required=True))
     async def set_alias(
         name: Name, alias: AliasName, request: Request, response: Response
     ) -> ModelState:
@@ -146,7 +146,7 @@ def _add_parts(routes: APIRouter, engine: Engine, asked: _Asked) -> None:
         )
         return asked.state(name, response)
 
-    @routes.put("/{name}/split", openapi_extra=body_of(SplitIn))
+    @routes.put("/{name}/split", openapi_extra=body_of(SplitIn, required=True))
     async def set_split(name: Name, request: Request, response: Response) -> ModelState:
         """Divide the traffic among versions and aliases, which are loaded first."""
         weights = (await asked.read(request, SplitIn)).weights
@@ -157,7 +157,7 @@ def _add_parts(routes: APIRouter, engine: Engine, asked: _Asked) -> None:
         """Let the newest version have all traffic, also those to come."""
         return await change(name, request, response, traffic=None)
 
-    @routes.put("/{name}/shadow", openapi_extra=body_of(ShadowIn))
+    @routes.put("/{name}/shadow", openapi_extra=body_of(ShadowIn, required=True))
     async def set_shadow(name: Name, request: Request, response: Response) -> ModelState:
         """Ask a version too, unseen, for a share of the requests."""
         given = await asked.read(request, ShadowIn)

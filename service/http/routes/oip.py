@@ -30,6 +30,8 @@ _INFER: dict[str, Any] = {
     "openapi_extra": infer_operation(),
 }
 
+_READY: dict[int | str, dict[str, Any]] = {404: PROBLEMS[404], 503: {"model": ModelReady}}
+
 
 def router(engine: Engine, limits: Limits) -> APIRouter:
     """Return the routes of one engine."""
@@ -83,22 +85,22 @@ def _add_configurations(routes: APIRouter, engine: Engine, limits: Limits) -> No
 
 
 def _add_models(routes: APIRouter, engine: Engine) -> None:
-    @routes.get("/models/{name}")
+    @routes.get("/models/{name}", responses=PROBLEMS)
     async def describe(name: Name) -> ModelMetadata:
         """Describe the tensors of a model's newest version."""
         return _metadata(engine, await engine.model(name, MAIN))
 
-    @routes.get("/models/{name}/versions/{version}")
+    @routes.get("/models/{name}/versions/{version}", responses=PROBLEMS)
     async def describe_version(name: Name, version: Version) -> ModelMetadata:
         """Describe the tensors of one version."""
         return _metadata(engine, await named_version(engine, name, version))
 
-    @routes.get("/models/{name}/ready")
+    @routes.get("/models/{name}/ready", responses=_READY)
     async def ready(name: Name, response: Response) -> ModelReady:
         """Answer 200 when the model serves."""
         return _ready(await engine.model(name, MAIN), response)
 
-    @routes.get("/models/{name}/versions/{version}/ready")
+    @routes.get("/models/{name}/versions/{version}/ready", responses=_READY)
     async def version_ready(name: Name, version: Version, response: Response) -> ModelReady:
         """Answer 200 when the version serves."""
         return _ready(await named_version(engine, name, version), response)

@@ -21,8 +21,8 @@ from service.http.schemas.document import parse
 from service.http.schemas.plain import Asked, Series
 from service.http.schemas.reply import Reply
 
-Step = list[float | None]
-Numbers = list[float | None] | list[Step]
+Step = Annotated[list[float | None], Field(min_length=1)]
+Numbers = Step | Annotated[list[Step], Field(min_length=1)]
 Wire = TypeVar("Wire", bound=BaseModel)
 MOST_KEYS = 64  # of an object; a fault is looked for in each
 # What a caller may list, and where pydantic stops to look: at the first fault.

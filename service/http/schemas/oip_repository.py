@@ -67,7 +67,9 @@ def versions(engine: Engine, name: str) -> list[IndexEntry]:
     ]
 
 
-def body_of(wire: type[BaseModel]) -> dict[str, Any]:
-    """Describe to OpenAPI a body that may be left out, which the routes read themselves."""
+def body_of(wire: type[BaseModel], *, required: bool = False) -> dict[str, Any]:
+    """Describe to OpenAPI a body that the routes read themselves."""
     schema = {"$ref": f"#/components/schemas/{wire.__name__}"}
-    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
+    return {
+        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
+    }
