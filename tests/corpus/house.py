@@ -101,7 +101,7 @@ class House:
         chunks = b"".join(
             b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:half], body[half:]) if part
         )
-        head = f"{taker.method} {self.of(row.path(taker))} HTTP/1.1\r\nHost: x\r\n{lines}"
+        head = f"{taker.method} {self.of(row.path(taker))} HTTP/1.1\r\nHost: localhost\r\n{lines}"
         raw = head.encode("latin-1") + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         said = send(self.served, raw + chunks + b"0\r\n\r\n")
         return Answer(said.status, said.headers, said.body)
