@@ -76,10 +76,10 @@ nightly: $(STAMP) ## what takes minutes: the soak in five, the bound what five m
 	$(BIN)/python -m benchmarks.soak --minutes 5 --warm-up 0.4 --every 2 --bound 120
 	$(BIN)/python -m benchmarks.reloads
 	$(BIN)/python -m benchmarks.activations
+	$(BIN)/python -m benchmarks.publications
 
 activations: $(STAMP) ## kill who publishes and activates versions 200 times; one must serve (10 min)
 	$(BIN)/python -m benchmarks.activations $(ARGS)
-	$(BIN)/python -m benchmarks.publications
 
 publications: $(STAMP) ## kill publishers of models at every call they make, 200 times
 	$(BIN)/python -m benchmarks.publications
