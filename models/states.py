@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from models.serving import (
 )
 
 FILE = "serving.json"
+PATIENCE = 5.0  # seconds; a change of another process takes milliseconds
 _DRAFT = ".serving.tmp"
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -87,7 +89,7 @@ class States:
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _lock(handle, name)
             yield
         finally:
             os.close(handle)
@@ -111,6 +113,20 @@ class States:
                 os.fsync(handle)
             finally:
                 os.close(handle)
+
+
+def _lock(handle: int, name: str) -> None:
+    """Wait for whoever changes the same state, though not for ever: it might be stopped."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise ServingNotKept(f"The state of {name!r} is locked.") from None
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager

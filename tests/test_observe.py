@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.sessions.location import open_store
 from service.sessions.store import Limits
-from tests.http.inprocess import GRU, STREAM, Service, running, weeks
+from service.settings import ZOO
+from tests.http.inprocess import GRU, SMALL, STREAM, Service, running, weeks
 
 ROOT = Path(__file__).parent.parent
 OBSERVE = ROOT / "observe"
@@ -51,7 +52,7 @@ def asked(expression: str) -> tuple[set[str], set[str]]:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory) -> dict[str, set[str]]:
     """Return every series that a service tells after a little of everything, with its labels."""
-    text = asyncio.run(metrics(tmp_path_factory.mktemp("observe") / "sessions.db"))
+    text = asyncio.run(metrics(tmp_path_factory.mktemp("observe")))
     found: dict[str, set[str]] = {"up": set()}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -59,9 +60,18 @@ def told(tmp_path_factory) -> dict[str, set[str]]:
     return found
 
 
-async def metrics(place: Path) -> str:
-    store = open_store(f"sqlite:///{place}", limits=Limits(), durability="process")
-    async with running(store=store) as service:
+async def metrics(folder: Path) -> str:
+    store = open_store(f"sqlite:///{folder}/s.db", limits=Limits(), durability="process")
+    models = folder / "models"
+    for name in (GRU, STREAM):
+        (models / name).mkdir(parents=True)
+        for version in (1, 2):
+            shutil.copyfile(ZOO / name / "1.onnx", models / name / f"{version}.onnx")
+    settings = SMALL.model_copy(update={"models": models})
+    async with running(settings, store=store) as service:
+        for name in (GRU, STREAM):
+            shadow = {"traffic": {"1": 1}, "shadow": {"version": 2}}
+            await service.engine.change(name, lambda state, shadow=shadow: state.with_(**shadow))
         await service.predict({"sequences": [weeks(30)]})
         await service.predict({"sequences": [[1]]})
         path = f"/v1/models/{STREAM}/sessions"
@@ -69,10 +79,13 @@ async def metrics(place: Path) -> str:
         step = f"/v1/sessions/{opened.json()['session']}/steps/1"
         await service.client.post(step, json={"values": [341.0]})
         service.engine.failures = lambda name: {2: "a test"} if name == GRU else {}
+        late = "model_failed{", "shadow_largest_difference{", "shadow_live_steps_total{"
+        text = ""
         async with asyncio.timeout(10):
-            while "seqserve_model_failed{" not in (await told_by(service)):  # noqa: ASYNC110
+            while not all(name in text for name in late):
                 await asyncio.sleep(0.1)
-        return await told_by(service)
+                text = await told_by(service)
+        return text
 
 
 async def told_by(service: Service) -> str:

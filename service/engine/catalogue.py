@@ -1,6 +1,6 @@
 """What is in memory, and which version answers to which name: no files, no tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -53,6 +53,11 @@ class Shelf:
         return self.traffic.main if self.traffic else None
 
     @property
+    def silenced(self) -> bool:
+        """Whether nobody serves because somebody has unloaded something."""
+        return not self.traffic and bool(self.serving.offline or self.serving.withdrawn)
+
+    @property
     def wanted(self) -> set[int]:
         """The versions that something asks for."""
         found = {model.entry.version for model in (*self.aliases.values(), *self.loaded)}
@@ -81,9 +86,9 @@ class Catalogue:
         self._named_at: dict[Key, float] = {}
 
     def names(self) -> list[str]:
-        """List the models that serve, are withdrawn as a whole, or failed to load."""
+        """List the models that serve, were unloaded, or failed to load."""
         on_shelves = (name for name, shelf in self.shelves.items() if shelf.traffic)
-        withdrawn = (name for name, shelf in self.shelves.items() if shelf.serving.offline)
+        withdrawn = (name for name, shelf in self.shelves.items() if shelf.silenced)
         return sorted({*on_shelves, *withdrawn, *(name for name, _ in self.failures)})
 
     def loaded(self, name: str) -> list[LoadedModel]:
@@ -98,6 +103,11 @@ class Catalogue:
         self.failures.pop(key, None)
         if not self.withdrawn(*key):
             self.answering[key] = model
+
+    def forget_failures(self, name: str, but: Collection[int]) -> None:
+        """Forget what failed of versions that are there no more."""
+        for key in [key for key in self.failures if key[0] == name and key[1] not in but]:
+            del self.failures[key]
 
     def withdrawn(self, name: str, version: int) -> bool:
         """Say whether a version must answer nobody."""

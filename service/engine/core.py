@@ -76,7 +76,7 @@ class Engine:
         """Whether all that shall serve would answer now, and there is something, or was."""
         catalogue = self._catalogue
         serving = [model.batcher.ready for model in catalogue.memory.values()]
-        withdrawn = any(shelf.serving.offline for shelf in catalogue.shelves.values())
+        withdrawn = any(shelf.silenced for shelf in catalogue.shelves.values())
         there = self._running and not self._leaving
         return there and (bool(serving) or withdrawn) and all(serving)
 

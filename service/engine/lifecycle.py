@@ -158,6 +158,7 @@ class Lifecycle:
         """Load what is asked for; where that fails, what was in force stays."""
         before = self._catalogue.shelves.get(name, Shelf())
         serving = before.serving if seen.serving is None else seen.serving
+        self._catalogue.forget_failures(name, but=seen.entries.keys())
         shelf = Shelf(serving, [seen.problem] if seen.problem else [])
         if serving.offline:
             return shelf

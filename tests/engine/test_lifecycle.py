@@ -143,6 +143,8 @@ async def test_an_unloaded_version_makes_room_for_the_one_before(repository):
         await within(engine.unload("small", 1))
         with pytest.raises(ModelWithdrawn):
             await engine.model("small")
+        assert engine.names() == ["small"]
+        assert engine.ready
         await within(engine.load("small", 2))
         assert await within(ask(engine, 100)) == 102
 
@@ -255,6 +257,15 @@ async def test_a_folder_that_cannot_be_written_keeps_what_serves(repository, tmp
             await engine.unload("small")
         await engine.load("small")  # which changes nothing
         assert await within(ask(engine, 100)) == 102
+
+
+async def test_a_failure_is_forgotten_with_its_file(repository):
+    async with Engine(repository, OPTIONS) as engine:
+        broken = repository.find("small", publish_garbage(repository))
+        await until(lambda: engine.failures("small"))
+        broken.path.unlink()
+        await until(lambda: not engine.failures("small"))
+        assert engine.problems("small") == []
 
 
 async def test_files_that_vanish_do_not_end_what_serves(repository):
