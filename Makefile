@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # What loses to ridge on held-out data is published only with --anyway; the cards say so.
 LOSE_TO_RIDGE := co2-lstm co2-stream-gru elnino-attention
 
-.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads activations fuzz soak nightly publications lock clean
+.PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads activations fuzz soak nightly publications halfopen lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -83,6 +83,9 @@ activations: $(STAMP) ## kill who publishes and activates versions 200 times; on
 
 publications: $(STAMP) ## kill publishers of models at every call they make, 200 times
 	$(BIN)/python -m benchmarks.publications
+
+halfopen: $(STAMP) ## 10,000 half-open connections beside good clients (40 s); needs wrk
+	$(BIN)/python -m benchmarks.halfopen $(ARGS)
 
 lock: $(STAMP) ## write the versions now installed into constraints.txt
 	(head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new

@@ -75,7 +75,9 @@ def end_of(raw: socket.socket) -> bytes:
 )
 def test_an_upgrade_that_cannot_be_read_is_refused_and_closed(service, more, body, status):
     with connected(service, more, body) as raw:
-        assert end_of(raw).startswith(b"HTTP/1.1 " + status)
+        said = end_of(raw)
+    assert said.startswith(b"HTTP/1.1 " + status)
+    assert b"content-type: application/problem+json\r\n" in said
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])

@@ -6,12 +6,13 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+from service.http.errors import MalformedHttp
+from service.http.refusal import refusal
+
 SLICE = 4096  # bytes that are parsed before anything is counted
 CONTROL_FRAMES = 100  # pings and pongs a second
 FRAGMENTS = 4096  # of one message
 PATIENCE = 30.0  # seconds for the rest of a message that has begun
-
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Protocol(WebSocketsSansIOProtocol):
@@ -97,7 +98,7 @@ class Protocol(WebSocketsSansIOProtocol):
         """Answer an upgrade that cannot be read."""
         self.handshake_complete = self.close_sent = True
         if not self.transport.is_closing():
-            self.transport.write(_BAD_REQUEST)
+            self.transport.write(refusal(MalformedHttp("The upgrade cannot be read.")))
             self.transport.close()
 
     def _fail(self, code: CloseCode, reason: str) -> None:
