@@ -43,7 +43,7 @@ def refined(exc: HTTPException, scope: Scope, routes: Iterable[BaseRoute]) -> HT
     if exc.status_code == 405:  # noqa: PLR2004
         allowed = [each for each in _METHODS if _leads({**scope, "method": each}, routes)]
         return _wrong_method([*allowed, *(["HEAD"] if "GET" in allowed else [])])
-    if exc.status_code == 404 and "route" not in scope:  # noqa: PLR2004
+    if exc.status_code == 404 and "endpoint" not in scope:  # noqa: PLR2004
         if not _leads({**scope, "type": "websocket"}, routes):
             return exc
         if scope["method"] != "GET":
