@@ -139,9 +139,9 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
         app.include_router(stream.router(engine, sessions, limits, records))
         app.include_router(session_routes.state_router(sessions, limits))
     errors.install(app)
-    app.add_middleware(HeadAsGet)
     if gate is not None:
         app.add_middleware(Guard, gate=gate, records=records)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(Access, records=records, tidy=tidy)
     app.openapi = describe(app, engine, keys=keys is not None)  # type: ignore[method-assign]  # the documented way
     return app
