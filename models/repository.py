@@ -22,6 +22,7 @@ from models.states import FILE, States
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _VERSION = re.compile(r"^([1-9][0-9]{0,8})\.onnx$", re.ASCII)
 _DRAFT = ".publishing-"
+INSTALLED = Path(__file__).parent / "zoo"  # the models that come with the package
 ABANDONED = 60.0  # seconds since a draft was written to, and nobody holds it
 
 

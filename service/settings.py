@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-import models
-from models.repository import Repository
+from models.repository import INSTALLED, Repository
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
 from service.engine.vetting.verdict import VettingLimits
@@ -30,7 +29,7 @@ def _home(folder: str) -> Path:
 
 CACHE, DATA = _home(".cache"), _home(".local/share")
 NO_STORE = "none"
-ZOO = Path(models.__file__).parent / "zoo"
+ZOO = INSTALLED
 
 
 class Settings(BaseSettings):

@@ -11,7 +11,7 @@ import stat
 from contextlib import ExitStack
 from pathlib import Path
 
-from models.repository import is_draft
+from models.repository import INSTALLED, is_draft
 from service.engine.errors import ModelRejected
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not make us wait
@@ -20,6 +20,9 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe mu
 def read(path: Path, limit: int) -> bytes:
     """
     Return a file's bytes; its folder and itself must not be links, and no other name lead to it.
+
+    Among the models that come with the package other names are no fault: uv installs by links, and
+    who could change a file there could change the code beside it.
 
     Raises ModelRejected, which never tells where the repository lies.
     """
@@ -49,13 +52,17 @@ def _check(found: os.stat_result, folder: int, limit: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ModelRejected("The file is no regular file.")
     others = found.st_nlink - 1 - _drafts(found, folder) if found.st_nlink > 1 else 0
-    if others:
+    if others and not _came_with_package(folder):
         raise ModelRejected(
             f"The file has {others} more name{'s' * (others > 1)} on the disk (hard links): "
             "who has one could change it here. Publish a copy."
         )
     if found.st_size > limit:
         raise ModelRejected(f"The file has {found.st_size} bytes, more than {limit}.")
+
+
+def _came_with_package(folder: int) -> bool:
+    return os.path.samestat(os.stat("..", dir_fd=folder), INSTALLED.stat())
 
 
 def _drafts(found: os.stat_result, folder: int) -> int:

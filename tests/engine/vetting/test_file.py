@@ -7,6 +7,7 @@ import pytest
 
 from models.repository import Repository
 from service.engine.errors import ModelRejected
+from service.engine.vetting import file
 from service.engine.vetting.file import read
 
 
@@ -46,6 +47,18 @@ def test_a_hard_link_is_refused_on_both_ends(folder):
     refuse(folder / "1.onnx", "1 more name on the disk")
     (folder / "2.onnx").hardlink_to(folder / "1.onnx")
     refuse(folder / "2.onnx", "2 more names on the disk")
+
+
+def test_the_models_that_come_with_the_package_may_be_links_for_uv_installs_so(folder, monkeypatch):
+    (folder / "1.onnx").hardlink_to(folder.parents[1] / "secret")
+    monkeypatch.setattr(file, "INSTALLED", folder.parent)
+    assert read(folder / "1.onnx", 100) == b"not yours"
+    (folder / "2.onnx").symlink_to("1.onnx")
+    refuse(folder / "2.onnx", "The file is a symbolic link")
+    deeper = folder / "models" / "small"
+    deeper.mkdir(parents=True)
+    (deeper / "1.onnx").hardlink_to(folder.parents[1] / "secret")
+    refuse(deeper / "1.onnx", "2 more names on the disk")
 
 
 def test_the_draft_of_a_publisher_who_was_killed_is_no_hard_link(folder):
