@@ -37,6 +37,7 @@ from service.http.prediction import WireFormat
 from service.http.protocol import EXPRESS, Protocol
 from service.http.schemas.native import Query
 from service.http.schemas.reply import Reply
+from service.keeper import FILES, Marks
 from service.memory import Tidy
 
 TOGETHER = 32  # windows in a batch
@@ -47,7 +48,11 @@ class Sink(asyncio.Transport):
     """A connection whose answers nobody reads."""
 
     def __init__(self) -> None:
-        super().__init__({"sockname": ("127.0.0.1", 1), "peername": ("127.0.0.1", 2)})
+        ends = {"sockname": ("127.0.0.1", 1), "peername": ("127.0.0.1", 2)}
+        super().__init__({**ends, "socket": self})
+
+    def fileno(self) -> int:
+        return FILES
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Drop what is written."""
@@ -211,9 +216,10 @@ async def _http(
     express = Express(Answered(model, answers[0]), LIMITS, nothing, Tidy(), [route])
     config = Config(_no_app, log_config=None, ws="none", interface="asgi3")
     config.load()
-    register = Connections(Bounds())
+    register, marks = Connections(Bounds()), Marks()
     protocols = [
-        Protocol(config, ServerState(), {EXPRESS: express}, register) for _ in range(TOGETHER)
+        Protocol(config, ServerState(), {EXPRESS: express}, register, marks)
+        for _ in range(TOGETHER)
     ]
     for protocol in protocols:
         protocol.connection_made(Sink())

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import httpx
 
 START_TIMEOUT = 60  # seconds
 STOP_TIMEOUT = 30
+KEEPER = "keeper"  # the name of the process beside each worker
 # There is no balancer to wait for, and a worker that dies is to be seen.
 QUICK = {"SEQSERVE_DRAIN_S": "0", "SEQSERVE_SPARES": "0"}
 
@@ -36,7 +37,16 @@ class Served:
 
     def workers(self) -> list[int]:
         """Return the numbers of the processes that it has started and that run."""
-        return [int(pid) for pid in _children(self.pid).read_text().split()]
+        return [pid for pid, name in self._children() if name != KEEPER]
+
+    def keepers(self) -> list[int]:
+        """Return the numbers of the processes beside them."""
+        return [pid for pid, name in self._children() if name == KEEPER]
+
+    def _children(self) -> Iterator[tuple[int, str]]:
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with suppress(OSError):  # it may have ended meanwhile
+                yield int(pid), Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 @contextmanager
@@ -76,10 +86,6 @@ def free_port(preferred: int = 0) -> int:
             probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _children(pid: int) -> Path:
-    return Path(f"/proc/{pid}/task/{pid}/children")
 
 
 def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

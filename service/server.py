@@ -15,13 +15,17 @@ import uvicorn
 
 from service.files import affordable
 from service.http.connections import Connections
+from service.http.errors import WorkerDied
 from service.http.port import Place
 from service.http.protocol import Protocol
+from service.http.refusal import refusal
 from service.http.stopping import STOPPING, Stopping
+from service.keeper import Marks
 from service.settings import Settings
 
 A_LOOK = 0.05  # seconds between looks at who is still there
 LAST_WORDS = 0.5  # seconds for those who are cut off to read so
+DIED = "The process that was to answer has died; to ask again is safe."
 LAST = 2.0  # seconds for the application to end
 
 log = logging.getLogger(__name__)
@@ -30,7 +34,7 @@ log = logging.getLogger(__name__)
 class Server(uvicorn.Server):
     """Load, listen, stop; in this order, each when called."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, marks: Marks) -> None:
         super().__init__(
             uvicorn.Config(
                 "service.http.app:app",
@@ -53,6 +57,7 @@ class Server(uvicorn.Server):
         if most < bounds.max_connections:
             log.warning("At most %d connections: more files may not be open.", most)
         self._register = Connections(replace(bounds, max_connections=most))
+        self._marks = marks
         self._patience = float(settings.shutdown_timeout_s)
         self._ticking: asyncio.Task[None] | None = None
 
@@ -61,6 +66,7 @@ class Server(uvicorn.Server):
         self.config.load()
         self.lifespan = self.config.lifespan_class(self.config)
         await self.startup(sockets=[])  # of uvicorn's two halves only the first has work to do
+        self._marks.set_last_words(refusal(WorkerDied(DIED)))
 
     async def listen(self, place: Place) -> None:
         """Accept connections."""
@@ -98,7 +104,9 @@ class Server(uvicorn.Server):
         await self._end_application()
 
     def _connection(self) -> Protocol:
-        return Protocol(self.config, self.server_state, self.lifespan.state, self._register)
+        return Protocol(
+            self.config, self.server_state, self.lifespan.state, self._register, self._marks
+        )
 
     async def _tick(self) -> None:
         while True:

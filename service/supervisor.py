@@ -24,8 +24,9 @@ from service.http.port import Place, close
 from service.logs import configure
 from service.restarts import Restarts
 from service.settings import Settings
-from service.worker import ALIVE, LOADED, SERVING, STOP, TAKE, on_signals
+from service.worker import ALIVE, KEEPER, LOADED, SERVING, STOP, TAKE, on_signals
 
+GONE = "gone"  # what we note of a worker
 FIRST_SIGN = 60.0  # seconds until a new process must have given a sign of life
 SLACK = 4.0  # seconds that a worker may take beyond the patience it was given
 TRACES = 0.5  # seconds for a worker that hangs to log where
@@ -50,6 +51,7 @@ class _Worker:
     process: Process
     channel: Channel
     heard: float  # when it last gave a sign of life
+    keeper: int = 0  # the number of the process beside it; 0: there is none
     loaded: bool = False
     place: int | None = None
 
@@ -97,20 +99,23 @@ class Supervisor:
         with theirs:
             number = theirs.fileno()
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service.worker", str(number), str(os.getpid())),
+                *(sys.executable, "-m", "service.process", str(number), str(os.getpid())),
                 pass_fds=[number],
                 process_group=0,  # a terminal's SIGINT is for the supervisor alone
             )
         worker = _Worker(process, Channel(ours), self._clock() + FIRST_SIGN)
         self._workers.append(worker)
         self._tasks.create_task(self._mind(worker), name=f"worker {process.pid}")
+        self._tasks.create_task(_await_end(worker), name=f"end of worker {process.pid}")
         if self._stopping.is_set():
             _signal(worker, signal.SIGKILL)
 
     async def _mind(self, worker: _Worker) -> None:
         """Hear a worker until its end, and do what follows from that."""
-        while (said := await worker.channel.hear()).word:
-            if said.word == ALIVE:
+        while (said := await worker.channel.hear()).word != GONE:
+            if said.word == KEEPER:
+                worker.keeper = int(said.value)
+            elif said.word == ALIVE:
                 worker.heard = self._clock()
             elif said.word == LOADED:
                 worker.loaded = True
@@ -118,13 +123,14 @@ class Supervisor:
             elif said.word == SERVING:
                 self._restarts.serves()
                 await self._fill()
-        code = await worker.process.wait()
         worker.channel.close()
         self._workers.remove(worker)
+        if worker.keeper:
+            self._tasks.create_task(_bury(worker), name=f"keeper {worker.keeper}")
         if MULTIPROCESS in os.environ:
             mark_process_dead(worker.process.pid)  # type: ignore[no-untyped-call]  # unannotated
         if not self._stopping.is_set():
-            await self._replace(worker, code)
+            await self._replace(worker, int(said.value))
 
     def _assign(self) -> None:
         """Give vacant places to processes that have loaded."""
@@ -194,6 +200,19 @@ class Supervisor:
         for worker in self._workers:
             _signal(worker, signal.SIGKILL)
         os._exit(128 + number)
+
+
+async def _await_end(worker: _Worker) -> None:
+    # Its end of the channel stays open while its keeper lives.
+    worker.channel.note(GONE, str(await worker.process.wait()))
+
+
+async def _bury(worker: _Worker) -> None:
+    """Wait for the keeper of a worker that has ended."""
+    with suppress(ChildProcessError):
+        _, status = await asyncio.to_thread(os.waitpid, worker.keeper, 0)
+        if status:
+            log.error("The keeper of worker %d failed.", worker.process.pid)
 
 
 def _signal(worker: _Worker, number: int) -> None:

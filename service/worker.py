@@ -1,7 +1,6 @@
 """A process that serves: alone, or as one of a supervisor's, who says where and until when."""
 
 import asyncio
-import ctypes
 import faulthandler
 import os
 import signal
@@ -13,15 +12,15 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service.channel import Channel
 from service.http.port import Place
+from service.keeper import Marks
 from service.server import Server
 from service.settings import Settings
 
 # What a worker and its supervisor tell each other.
-LOADED, SERVING, ALIVE = "loaded", "serving", "alive"
+KEEPER, LOADED, SERVING, ALIVE = "keeper", "loaded", "serving", "alive"
 TAKE, STOP = "take", "stop"
 
 BEAT = 1.0  # seconds between two signs of life
-_PR_SET_PDEATHSIG = 1
 
 
 def alone(settings: Settings, places: Sequence[Place]) -> int:
@@ -29,11 +28,14 @@ def alone(settings: Settings, places: Sequence[Place]) -> int:
     return _run(_alone(settings, places))
 
 
-def main() -> None:
-    """Serve for a supervisor; the one argument is the number of our end of its channel."""
-    _die_with(int(sys.argv[2]))
+def work(channel: int, keeper: int, marks: Marks) -> int:
+    """
+    Serve for a supervisor until it says so; return the exit status.
+
+    ``channel`` is the number of our end of its channel, ``keeper`` that of the process beside us.
+    """
     faulthandler.enable()
-    sys.exit(_run(_supervised(Settings(), int(sys.argv[1]))))
+    return _run(_supervised(Settings(), channel, keeper, marks))
 
 
 def on_signals(first: Callable[[int], None], second: Callable[[int], None]) -> None:
@@ -53,19 +55,20 @@ def on_signals(first: Callable[[int], None], second: Callable[[int], None]) -> N
 async def _alone(settings: Settings, places: Sequence[Place]) -> None:
     asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     on_signals(asked.set_result, lambda number: os._exit(128 + number))
-    server = Server(settings)
+    server = Server(settings, Marks())
     await server.load()
     await server.listen(tuple(socket for place in places for socket in place))
     await server.stop(settings.drain_s if await asked == signal.SIGTERM else 0.0)
 
 
-async def _supervised(settings: Settings, number: int) -> None:
+async def _supervised(settings: Settings, number: int, keeper: int, marks: Marks) -> None:
     channel = Channel.inherited(number)
+    channel.say(KEEPER, str(keeper))
     alive = asyncio.create_task(_beat(channel), name="beat")
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGTERM, channel.note, STOP, str(settings.drain_s)
     )
-    server = Server(settings)
+    server = Server(settings, marks)
     await server.load()
     channel.say(LOADED)
     said = await channel.hear()
@@ -95,14 +98,3 @@ def _run(serving: Coroutine[None, None, None]) -> int:
     with suppress(SystemExit), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())
     return STARTUP_FAILURE
-
-
-def _die_with(supervisor: int) -> None:
-    """Have the kernel kill this process when its supervisor dies, however it dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:  # it has died already
-        sys.exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -91,7 +91,7 @@ def test_a_worker_told_to_end_by_itself_finishes_and_is_replaced(tmp_path):
 
 def test_workers_that_die_at_every_start_end_the_service(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\nif 'service.worker' in sys.orig_argv: os.abort()\n"
+        "import os, sys\nif 'service.process' in sys.orig_argv: os.abort()\n"
     )
     path = os.pathsep.join((str(tmp_path), *sys.path))
     ended = subprocess.run(

@@ -79,12 +79,15 @@ class Outgoing:
     several cycles of a connection uvicorn tells only the last one.
     """
 
-    __slots__ = ("_write", "close", "is_closing")
+    __slots__ = ("_write", "begin", "close", "is_closing")
 
     def __init__(self, transport: Transport, hang_up: Callable[[], None]) -> None:
         self._write, self.is_closing, self.close = transport.write, transport.is_closing, hang_up
+        self.begin: Callable[[], None] | None = None  # told before anything leaves
 
     def write(self, data: bytes) -> None:
-        """Send bytes to a client who is still there."""
+        """Send bytes of an answer to a client who is still there."""
         if not self.is_closing():
+            if self.begin:
+                self.begin()
             self._write(data)

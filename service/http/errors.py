@@ -143,6 +143,10 @@ class NotAForecaster(RequestError):
         super().__init__(f"{name!r} classifies, and makes no forecasts.")
 
 
+class WorkerDied(RequestError):
+    """The process died that was to answer; never raised, but told for it by its keeper."""
+
+
 class ClientGone(RequestError):
     """The client left; nobody reads this answer."""
 
@@ -189,6 +193,7 @@ TABLE: Mapping[type[Exception], Problem] = {
     ServingUnreadable: Problem(409, "serving-unreadable", "The state kept cannot be read"),
     ServingNotKept: Problem(409, "serving-not-kept", "The state cannot be kept"),
     Overloaded: Problem(503, "overloaded", "The queue is full", _RETRY),
+    WorkerDied: Problem(503, "worker-died", "The worker has died", _RETRY),
     EngineStopped: Problem(503, "stopping", "The service is stopping", _RETRY),
     DeadlineExceeded: Problem(503, "deadline-exceeded", "The deadline has passed", _RETRY),
     SessionNotFound: Problem(404, "session-not-found", "No such session"),

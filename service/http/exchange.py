@@ -30,6 +30,9 @@ class Connection(Protocol):
     flow: FlowControl
     server_state: ServerState
 
+    def begin_answer(self) -> None:
+        """Hear that from now on nobody else may answer."""
+
     def on_response_complete(self) -> None:
         """Let the next request in."""
 
@@ -168,6 +171,7 @@ class Exchange:
         connection = self._connection
         every = self._express.written(connection.server_state.default_headers)
         self._sent, close = len(body), not self.keep_alive
+        connection.begin_answer()
         connection.transport.write(
             written(status, every, self._request_id, body, media_type, headers, close=close)
         )

@@ -1,17 +1,23 @@
 """The protocol of the service: connections with bounds, and a short way for predictions."""
 
-from typing import cast
+from asyncio import BaseTransport
+from typing import Any, cast
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.server import ServerState
 
 from service.engine.errors import EngineStopped
+from service.http.answers import Outgoing
 from service.http.bounded import BODY, Bounded
+from service.http.connections import Connections
 from service.http.errors import RequestError
 from service.http.exchange import Exchange
 from service.http.express import Express, Head
 from service.http.refusal import refusal
 from service.http.shedding import SHED, SHEDDING, Shed, Shedding
 from service.http.stopping import STOPPING, Stopping
+from service.keeper import BEGUN, NONE, OPEN, RUNNING, Marks
 
 EXPRESS = "express"  # where the lifespan's state holds the short way
 
@@ -24,12 +30,39 @@ class Protocol(Bounded):
     """
 
     _head: Head | None = None  # the last plain one of this connection
+    _place = 0  # of this connection's mark
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        register: Connections,
+        marks: Marks,
+    ) -> None:
+        super().__init__(config, server_state, app_state, register)
+        self._marks, self._shared = marks, marks.shared
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._place = self._marks.place(transport.get_extra_info("socket").fileno())
+        self._shared[self._place] = OPEN
+
+    def begin_answer(self) -> None:
+        """Mark that nobody else may answer what was asked last."""
+        self._shared[self._place] = BEGUN
+
+    def on_response_complete(self) -> None:
+        self._shared[self._place] = OPEN
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._shared[self._place] = NONE
         super().connection_lost(exc)
         self._let_go()
 
     def handle_websocket_upgrade(self) -> None:
+        self._shared[self._place] = NONE
         super().handle_websocket_upgrade()
         self._let_go()
 
@@ -46,9 +79,13 @@ class Protocol(Bounded):
         head = self._head
         if head is None or not head.says(self.url, self.headers):
             self.inspect()
+        if self.cycle is None or self.cycle.response_complete:
+            self._shared[self._place] = RUNNING
         exchange = self._plain()
         if exchange is None:
             self.begin_cycle()
+            if not self._upgrading:
+                cast(Outgoing, self.cycle.transport).begin = self.begin_answer
         else:  # what the protocol asks of a cycle an exchange answers
             self.cycle = cast(RequestResponseCycle, exchange)
         self._stage = BODY
@@ -73,6 +110,7 @@ class Protocol(Bounded):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if not getattr(cycle, "response_started", False):
+                self.begin_answer()
                 self.transport.write(refusal(EngineStopped()))
             cycle.disconnected = True
             cycle.message_event.set()
@@ -107,6 +145,7 @@ class Protocol(Bounded):
         if keep_alive and model.batcher.full:
             shedding: Shedding = self.app_state[SHEDDING]
             every = express.written(self.server_state.default_headers)
+            self.begin_answer()
             self.transport.write(shedding.refuse(head, every))
             return SHED
         return Exchange(express, self, head, model, keep_alive=keep_alive)

@@ -1,0 +1,20 @@
+"""Where a worker's process begins: its keeper comes first, before anything that has threads."""
+
+import sys
+
+from service.keeper import Marks, die_with, keep
+
+
+def main() -> None:
+    """Serve for a supervisor: the arguments are our end of its channel, and its number."""
+    channel, supervisor = map(int, sys.argv[1:])
+    die_with(supervisor)
+    marks = Marks()
+    keeper = keep(marks)
+    from service.worker import work  # noqa: PLC0415  loads all that serves
+
+    sys.exit(work(channel, keeper, marks))
+
+
+if __name__ == "__main__":
+    main()
