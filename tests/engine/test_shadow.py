@@ -64,10 +64,13 @@ async def test_the_difference_is_measured_and_no_answer_changes(repository):
     async with Engine(repository, OPTIONS, shadows=heard) as engine:
         mirror = await shadowed(engine)
         assert await within(ask(engine, 100)) == 101
+        await until(lambda: mirror.outcomes["compared"] == 1)
         model = await engine.model("small")
-        told = asyncio.Event()
-        ticket = engine.submit(model, rows(1, 2), lambda _: told.set())  # the short way's
-        await within(told.wait())
+        told = asyncio.get_running_loop().create_future()
+        ticket = engine.submit(  # as the short way does
+            model, rows(1, 2), lambda _: told.set_result(mirror.outcomes["compared"])
+        )
+        assert await within(told) == 1  # before the shadow was asked
         assert [float(each.predictions[0, 0, 0]) for each in ticket.result()] == [2, 3]
         model.batcher.release(ticket)
         await until(lambda: mirror.outcomes["compared"] == 2)
