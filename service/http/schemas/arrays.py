@@ -20,6 +20,8 @@ def to_matrix(values: object, place: str) -> Array:
     """
     Return (time, features) from [number, ...] or [[number, ...], ...]; null becomes NaN.
 
+    Long lists are emptied on the way.
+
     Raises InvalidRequest naming the first place that is empty, ragged or no number.  The checks
     run at C speed over the types; only a bad input is looked at element by element.
     """
@@ -31,12 +33,13 @@ def to_matrix(values: object, place: str) -> Array:
     size = PIECE // (len(first) or 1) or 1 if type(first) is list else PIECE
     if len(values) <= size:
         return _part(values, place, 0, first)
-    return np.concatenate(
-        [
-            _part(values[begin : begin + size], place, begin, first)
-            for begin in range(0, len(values), size)
-        ]
-    )
+    parts = []
+    for begin in range(0, len(values), size):
+        some = slice(begin, begin + size)
+        parts.append(_part(values[some], place, begin, first))
+        # Half a million rows that are let go of at once hold the interpreter for long.
+        values[some] = [None] * len(parts[-1])
+    return np.concatenate(parts)
 
 
 def to_array(flat: list[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
