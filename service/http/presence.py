@@ -38,8 +38,9 @@ class Presence:
         self._timer.cancel()
         if self._watcher:
             self._watcher.cancel()
-        if self._gone and self._work:
-            self._work.uncancel()
+        work, self._work, self._watcher = self._work, None, None  # a cycle, and in it the body
+        if self._gone and work:
+            work.uncancel()
             if exc_type is asyncio.CancelledError:
                 raise ClientGone("The client left before its answer.") from exc
 

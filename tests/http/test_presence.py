@@ -1,11 +1,13 @@
 """Callers who leave, callers who cannot wait: their work is dropped, nobody else notices."""
 
 import asyncio
+import gc
 import json
 import threading
 
 import pytest
 
+from service.http.presence import Presence
 from tests.http.inprocess import GRU, SMALL, Service, running, weeks
 from tests.http.tensors import tensor
 
@@ -125,6 +127,21 @@ async def test_the_timeout_of_an_infer_request_is_a_deadline_in_microseconds(gat
     gate.open.set()
     assert (await running_).status_code == 200
     assert gate.sizes == [1]
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_request_that_was_watched_is_forgotten_with_its_answer(gated, leaves):
+    service, gate = gated
+    gc.disable()
+    try:
+        caller = Caller(service)
+        await until(lambda: "presence" in {task.get_name() for task in asyncio.all_tasks()})
+        (caller.hung_up if leaves else gate.open).set()
+        await asyncio.wait_for(caller.task, 10)
+        await asyncio.sleep(0)  # the watcher's own end
+        assert not any(isinstance(each, Presence) for each in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 async def test_requests_that_arrive_while_a_batch_runs_share_the_next_one(gated):
