@@ -26,6 +26,7 @@ from service.http.reading import Reading
 from service.http.routes import (
     admin,
     backtest,
+    described,
     inforce,
     native,
     oip,
@@ -143,7 +144,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
         app.add_middleware(Guard, gate=gate, records=records)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Access, records=records, tidy=tidy)
-    app.openapi = describe(app, engine, keys=keys is not None)  # type: ignore[method-assign]  # the documented way
+    app.router.routes.insert(0, described.route(engine, describe(app, keys=keys is not None)))
     return app
 
 

@@ -8,7 +8,6 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from models.contract import ModelCard, Task
-from service.engine.core import Engine
 from service.http.limits import TIMEOUT
 from service.http.prediction import ROUTING_KEY
 from service.http.routes.sessions import TENANT
@@ -106,14 +105,14 @@ _ANSWERS = (
 )
 
 
-def describe(app: FastAPI, engine: Engine, *, keys: bool) -> Callable[[], dict[str, Any]]:
+def describe(app: FastAPI, *, keys: bool) -> Callable[[Sequence[ModelCard]], dict[str, Any]]:
     """
-    Return what writes the document, with an example for each model that serves now.
+    Return what writes the document, with an example for each of the models whose cards it gets.
 
     With ``keys`` it says which scope each operation needs.
     """
 
-    def document() -> dict[str, Any]:
+    def document(cards: Sequence[ModelCard]) -> dict[str, Any]:
         text = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
@@ -121,7 +120,6 @@ def describe(app: FastAPI, engine: Engine, *, keys: bool) -> Callable[[], dict[s
             schema = wire.model_json_schema(ref_template="#/components/schemas/{model}")
             text["components"]["schemas"] |= schema.pop("$defs", {})
             text["components"]["schemas"][wire.__name__] = schema
-        cards = [model.card for name in engine.names() if (model := engine.newest(name))]
         for path, operations in text["paths"].items():
             if path.endswith(("/predict", "/backtest", "/infer", "/forecast")):
                 operations["post"].setdefault("parameters", []).extend(_HEADERS)
