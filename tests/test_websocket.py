@@ -124,3 +124,17 @@ def test_an_upgrade_that_cannot_be_read_does_not_spoil_the_stopping(tmp_path):
             os.kill(service.pid, signal.SIGTERM)
             assert struct.pack("!H", 1012) in end_of(raw)
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/health/live", "/v1/models/none/stream"])
+def test_an_upgrade_that_leads_nowhere_is_a_problem_and_counted(service, path):
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(UPGRADE.format(path=path, more="X-Request-Id: mine\r\n").encode())
+        said = end_of(raw)
+    assert said.startswith(b"HTTP/1.1 404 ")
+    assert b"x-request-id: mine\r\n" in said
+    assert b"application/problem+json" in said
+    route = "/v1/models/{name}/stream" if path.endswith("stream") else "none"
+    counted = f'seqserve_requests_total{{method="GET",route="{route}",status="404"}}'
+    assert counted in httpx.get(f"{service.url}/metrics").text

@@ -12,6 +12,7 @@ from service.engine.core import Engine
 from service.http import errors
 from service.http.access import Access, Records, Tracing
 from service.http.bounded import RECORDS
+from service.http.denial import unless_websocket
 from service.http.doors import Household, Strangers
 from service.http.express import Express, HotRoute
 from service.http.gate import Gate
@@ -140,6 +141,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
         app.include_router(stream.router(engine, sessions, limits, records))
         app.include_router(session_routes.state_router(sessions, limits))
     errors.install(app)
+    app.router.default = unless_websocket(app.router.not_found, records)
     if gate is not None:
         app.add_middleware(Guard, gate=gate, records=records)
     app.add_middleware(HeadAsGet)
@@ -159,7 +161,15 @@ def app() -> FastAPI:
     observers = metrics.observer if tracing is None else tracing.beside(metrics.observer)
     engine = Engine(settings.repository(), settings.engine_options(), observers, metrics.shadows)
     store, gate = settings.open_store(), _gate(settings)
-    return create_app(engine, settings, metrics, store, tracing, gate)
+    made = create_app(engine, settings, metrics, store, tracing, gate)
+    complete(made)
+    return made
+
+
+def complete(app: FastAPI) -> None:
+    """Have FastAPI finish the routes, which it leaves to the first request: others would wait."""
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
 
 
 def _gate(settings: Settings) -> Gate | Strangers | Household:

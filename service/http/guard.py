@@ -1,15 +1,14 @@
 """The gate as ASGI middleware, inside what counts and logs and outside everything else."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from service.http.access import Records, Visit, identify
+from service.http.access import Records
+from service.http.denial import deny
 from service.http.doors import Household, Strangers
 from service.http.errors import answer, reason
 from service.http.gate import Gate, Visitor
@@ -47,17 +46,8 @@ class Guard:
         if scope["type"] == "http":
             scope["problem"] = reason(exc)
             await answer(exc, scope.get("request_id"))(scope, receive, send)
-            return
-        request_id = identify(Headers(scope=scope).get("x-request-id"))
-        began = time.perf_counter()
-        response = answer(exc, request_id)
-        response.headers["x-request-id"] = request_id
-        await WebSocket(scope, receive, send).send_denial_response(response)
-        route = getattr(scope["route"], "path", "none")
-        seconds = time.perf_counter() - began
-        status = response.status_code
-        visit = Visit(request_id, "GET", scope["path"], route, status, seconds)
-        self._records.add(visit._replace(reason=reason(exc), caller=scope.get("caller")))
+        else:
+            await deny(WebSocket(scope, receive, send), exc, self._records)
 
 
 class Streams:

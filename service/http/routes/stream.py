@@ -15,12 +15,12 @@ from service.engine.core import Engine
 from service.engine.errors import EngineError
 from service.engine.jobs import ORIGIN
 from service.http.access import Records, Visit, identify
+from service.http.denial import deny
 from service.http.errors import (
     DeadlineExceeded,
     InvalidRequest,
     RequestError,
     TooManyBodies,
-    answer,
     document,
 )
 from service.http.gate import VISITOR, Visitor
@@ -63,7 +63,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
             who = Who(tenant_of(socket), name, request_id, socket.scope.get(VISITOR))
             await engine.model(name, MAIN)
         except (EngineError, InvalidRequest, AccessError) as exc:
-            await socket.send_denial_response(answer(exc, request_id))
+            await deny(socket, exc, records, request_id)
             return
         await socket.accept(headers=[(b"x-request-id", request_id.encode())])
         began = time.perf_counter()
