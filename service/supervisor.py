@@ -164,15 +164,24 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Kill who gives no sign of life."""
+        pause = self._settings.hung_s / 10
+        looked = self._clock()
         while True:
-            await asyncio.sleep(self._settings.hung_s / 10)
+            await asyncio.sleep(pause)
+            late, looked = self._clock() - looked - pause, self._clock()
             for worker in list(self._workers):
-                silence = self._clock() - worker.heard
-                if silence > self._settings.hung_s:
-                    log.error("Worker %d hangs: silent for %.1f s.", worker.process.pid, silence)
-                    worker.heard = self._clock() + TRACES
-                    _signal(worker, signal.SIGABRT)
-                    asyncio.get_running_loop().call_later(TRACES, _signal, worker, signal.SIGKILL)
+                if late > pause:  # we were stopped ourselves, and so perhaps was everybody
+                    worker.heard = max(worker.heard, looked)
+                if looked - worker.heard > self._settings.hung_s:
+                    self._abort(worker)
+
+    def _abort(self, worker: _Worker) -> None:
+        """End a worker that hangs; it may log where."""
+        silence = self._clock() - worker.heard
+        log.error("Worker %d hangs: silent for %.1f s.", worker.process.pid, silence)
+        worker.heard = self._clock() + TRACES
+        _signal(worker, signal.SIGABRT)
+        asyncio.get_running_loop().call_later(TRACES, _signal, worker, signal.SIGKILL)
 
     def _heed(self, number: int) -> None:
         log.info("%s: the service stops.", signal.Signals(number).name)

@@ -97,6 +97,7 @@ class Protocol(Bounded):
         super().on_message_complete()
         if cast(object, self.cycle) is SHED:  # who has had its answer for a while
             self.on_response_complete()
+            self.app_state[SHEDDING].rest(self)
 
     def refuse_cycle(self, error: RequestError) -> None:
         """Answer with an error in the place of the rest of the body."""
