@@ -33,5 +33,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 ENTRYPOINT ["seqserve"]
-# Without keys this refuses to start: see "Keys" in the README, and compose.yaml.
+# Without keys this refuses to start: see docs/keys.md, and compose.yaml.
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,4 +1,4 @@
-"""What the README says can be done is done here, with its own words."""
+"""What the README and the pages of docs/ say can be done is done here, with their own words."""
 
 import json
 import math
@@ -23,16 +23,18 @@ from service.settings import CACHE, ZOO, Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+DOCS = {page.stem: page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))}
+EVERYTHING = "\n".join([README, *DOCS.values()])
 SEQSERVE = str(Path(sys.executable).with_name("seqserve"))
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def command(beginning: str) -> list[str]:
     """Return the words of the one command that begins so."""
-    text = "\n".join(blocks("sh")).replace("\\\n", " ")
+    text = "\n".join(blocks("sh", EVERYTHING)).replace("\\\n", " ")
     (line,) = [line for line in text.splitlines() if line.startswith(beginning)]
     return [SEQSERVE, *shlex.split(line)[1:]]
 
@@ -221,7 +223,7 @@ def test_the_settings_table_is_the_settings():
     documented = {
         name: (default, meaning)
         for name, default, meaning in re.findall(
-            r"^\| `SEQSERVE_(\w+)` \| (.*?) \| (.*?) \|$", README, re.MULTILINE
+            r"^\| `SEQSERVE_(\w+)` \| (.*?) \| (.*?) \|$", DOCS["settings"], re.MULTILINE
         )
     }
     assert documented == {
@@ -251,7 +253,7 @@ def test_the_figures_of_the_committed_models_are_those_of_their_cards():
         timeout=60,
     ).stdout
     row = r"^\| ((?:co2|elnino)-[\w-]+) \|.*\| (0\.\d\d) \| (\d\.\d\d) \| (\d\d) % \|$"
-    rows = re.findall(row, README, re.MULTILINE)
+    rows = re.findall(row, DOCS["training"], re.MULTILINE)
     assert len(rows) == 4
     for name, naive, ridge, coverage in rows:
         told = (
@@ -266,12 +268,24 @@ def test_every_dependency_is_explained():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in project["dependencies"] + project["optional-dependencies"]["train"]:
         name = re.match(r"[\w-]+", requirement)[0]
-        assert re.search(rf"\b{name}\b", README), name
+        assert re.search(rf"\b{name}\b", DOCS["dependencies"]), name
 
 
-def test_every_make_target_and_file_the_readme_names_is_there():
+def test_every_make_target_that_is_named_is_there():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`make (\w+)`", README):
+    for target in re.findall(r"`?\bmake ([a-z-]+)[` ]", "\n".join(named_commands())):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for link in re.findall(r"\]\(([\w/.-]+)\)", README):
-        assert (ROOT / link).exists(), link
+
+
+def named_commands() -> list[str]:
+    """Return what is set as code, in lines and in blocks."""
+    return [*blocks("sh", EVERYTHING), *re.findall(r"`make [^`]*`", EVERYTHING)]
+
+
+def test_every_variable_that_pages_and_containers_name_is_a_setting():
+    containers = [ROOT / "Dockerfile", *ROOT.glob("compose*.yaml")]
+    assert len(containers) == 4 + 1
+    text = "\n".join([EVERYTHING, *(path.read_text() for path in containers)])
+    named = set(re.findall(r"\bSEQSERVE_([A-Z_]+[A-Z])\b", text))
+    assert named >= {"KEYS", "STORE", "CACHE", "NO_KEYS_ON_PUBLIC_ADDRESS"}
+    assert named <= {name.upper() for name in Settings.model_fields}
