@@ -7,6 +7,7 @@ import pytest
 import models.serving as serving_errors
 import service.engine.errors as engine_errors
 import service.http.errors as http_errors
+import service.keys.errors as key_errors
 import service.sessions.errors as session_errors
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 
@@ -25,6 +26,8 @@ def test_every_error_a_caller_can_meet_is_in_the_table():
     domain |= below(session_errors, session_errors.SessionError)
     domain.add(session_errors.StoreUnavailable)
     domain |= below(serving_errors, serving_errors.ServingError)
+    families = {key_errors.Unauthorized, key_errors.LimitReached}
+    domain |= below(key_errors, key_errors.AccessError) - families
     edge = below(http_errors, http_errors.RequestError)
     assert domain | edge == set(http_errors.TABLE)
     types = [problem.type for problem in http_errors.TABLE.values()]
