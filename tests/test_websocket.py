@@ -78,6 +78,9 @@ def test_an_upgrade_that_cannot_be_read_is_refused_and_closed(service, more, bod
         said = end_of(raw)
     assert said.startswith(b"HTTP/1.1 " + status)
     assert b"content-type: application/problem+json\r\n" in said
+    assert b"x-request-id: " in said
+    counted = f'seqserve_requests_total{{method="GET",route="none",status="{status.decode()}"}}'
+    assert counted in httpx.get(f"{service.url}/metrics").text
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])

@@ -6,8 +6,10 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
+from service.http.access import Records
+from service.http.answers import farewell, lines
+from service.http.bounded import RECORDS
 from service.http.errors import MalformedHttp
-from service.http.refusal import refusal
 
 SLICE = 4096  # bytes that are parsed before anything is counted
 CONTROL_FRAMES = 100  # pings and pongs a second
@@ -23,6 +25,7 @@ class Protocol(WebSocketsSansIOProtocol):
     end, and when a message that it has begun does not come.
     """
 
+    _url: bytes | None = None
     _second = 0.0  # when the second began whose control frames are counted
     _control_frames = 0
     _waiting: TimerHandle | None = None  # for the rest of a message
@@ -37,6 +40,8 @@ class Protocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, a little at a time, until the connection is to be closed."""
+        if self._url is None:  # the head comes first, and whole: it has been parsed once
+            self._url = data.split(b" ", 2)[1]
         for begin in range(0, len(data), SLICE):
             super().data_received(data[begin : begin + SLICE])
             if self.conn.handshake_exc is not None:
@@ -95,11 +100,17 @@ class Protocol(WebSocketsSansIOProtocol):
             self._fail(CloseCode.POLICY_VIOLATION, "the rest of a message did not come")
 
     def _refuse(self) -> None:
-        """Answer an upgrade that cannot be read."""
+        """Answer an upgrade that cannot be read, and record it."""
         self.handshake_complete = self.close_sent = True
-        if not self.transport.is_closing():
-            self.transport.write(refusal(MalformedHttp("The upgrade cannot be read.")))
-            self.transport.close()
+        if self.transport.is_closing():
+            return
+        error = MalformedHttp("The upgrade cannot be read.")
+        sent, visit = farewell(error, "GET", self._url or b"", (), lines(self.default_headers))
+        self.transport.write(sent)
+        self.transport.close()
+        records: Records | None = self.app_state.get(RECORDS)
+        if records is not None:
+            records.add(visit)
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         """Close the connection at once, and tell the application as its end."""
