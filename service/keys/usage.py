@@ -122,8 +122,11 @@ class Meter:
 
     def __init__(self, usage: Usage, key: str, rate: Rate | None, quota: Quota | None) -> None:
         self._usage, self._key, self._rate, self._quota = usage, key, rate, quota
-        self._name, self._place = key.encode(), usage.place(key)
-        self._descriptor = usage.descriptor
+        self._name, self._descriptor = key.encode(), usage.descriptor
+        try:
+            self._place = usage.place(key)
+        except OSError:  # a full disk: whoever asks is refused, and nobody else
+            self._place = 0  # the head's, where no key is found
 
     def take(self, now: float) -> LimitReached | None:
         """Count one request, or return why it is one too many; raise UsageUnavailable."""

@@ -1,5 +1,6 @@
 """Keys in force, by a file that our own command makes; the clock is an argument."""
 
+import resource
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from service.keys import ring as ringing
 from service.keys.document import read
-from service.keys.errors import Forbidden, UnusableKeys, WrongKey
+from service.keys.errors import Forbidden, UnusableKeys, UsageUnavailable, WrongKey
 from service.keys.ring import Keyring
 from service.keys.secrets import digest, issue
 from service.keys.usage import Usage
@@ -205,3 +206,25 @@ def test_some_who_add_at_once_all_have_their_way(path):
     ]
     assert [process.wait(50) for process in running] == [0, 0, 0]
     assert {key.name for key in read(path).keys} == {"key-0", "key-1", "key-2"}
+
+
+def test_keys_that_find_no_room_to_be_counted_are_refused_and_hold_up_no_revocation(path):
+    gone, stays, now = add(path, "gone"), add(path, "stays"), time.time()
+    keys = ring(path, now)
+    assert keys.find(gone, now).name == "gone"
+    run(path, "revoke", "gone")
+    counted = add(path, "counted", "--rate", "5/s")
+    full = path.with_name("usage").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (full, limits[1]))  # as a disk that is full
+    try:
+        later = now + ringing.PERIOD
+        with pytest.raises(WrongKey):
+            keys.find(gone, later)
+        assert keys.find(stays, later).name == "stays"
+        grant = keys.find(counted, later)
+        with pytest.raises(UsageUnavailable):
+            grant.meter.take(later)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [grant.meter.take(later) is None for _ in range(6)] == [True] * 5 + [False]
