@@ -1,8 +1,7 @@
 """
 uvicorn's HTTP protocol with bounds, and with problems for answers to what is no HTTP.
 
-What the bounds are is said in ``connections``, what a head must be in ``framing``; here is when
-they are looked at, and how a refusal leaves.
+``connections`` says what the bounds are, ``framing`` what a head must be; here they are looked at.
 """
 
 import logging
@@ -224,6 +223,8 @@ class Bounded(HttpToolsProtocol):
         """Begin a cycle of uvicorn's, of request and response."""
         self._upgrading = self.parser.should_upgrade()
         if self._upgrading:
+            if self.parser.get_method() == b"CONNECT":
+                raise MalformedHttp("Nothing is tunnelled.")
             if self.cycle is not None and not self.cycle.response_complete:
                 raise MalformedHttp("An upgrade must wait for the answer before it.")
             if not self._should_upgrade():

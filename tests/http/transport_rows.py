@@ -34,6 +34,7 @@ _MALFORMED = {
     "HTTP/2.0": b"GET /health/live HTTP/2.0\r\nHost: x\r\n\r\n",
     "an unknown method": b"BREW /health/live HTTP/1.1\r\nHost: x\r\n\r\n",
     "a tunnel": b"CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a tunnel to a path": b"CONNECT /health/live HTTP/1.1\r\nHost: x\r\n\r\n",
     "no path": b"GET http://x HTTP/1.1\r\nHost: x\r\n\r\n",
     "bytes in the path": b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
     "lines without CR": b"GET /health/live HTTP/1.1\nHost: x\n\n",
