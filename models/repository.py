@@ -91,9 +91,13 @@ class Repository:
         )
 
     def stamps(self, name: str) -> dict[int | str, Stamp]:
-        """Return the stamp of each version of a model, and of its state by that file's name."""
+        """
+        Return the stamp of each version of a model, and of its state by that file's name.
+
+        A state may be there without any version: of a model whose files have vanished.
+        """
         paths: dict[int | str, Path] = {entry.version: entry.path for entry in self.versions(name)}
-        if paths:
+        if _NAME.fullmatch(name):
             paths[FILE] = self.states.path(name)
         found = {}
         for key, path in paths.items():

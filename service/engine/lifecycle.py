@@ -122,7 +122,8 @@ class Lifecycle:
         await self.converge(name)
 
     async def _check_known(self, name: str) -> None:
-        if not await asyncio.to_thread(self._repository.versions, name):
+        known = name in self._catalogue.shelves  # also where its files have vanished
+        if not known and not await asyncio.to_thread(self._repository.versions, name):
             raise ModelNotFound(name)
 
     async def _prepare(self, name: str, before: Serving, after: Serving) -> None:
@@ -146,9 +147,9 @@ class Lifecycle:
 
     def _look(self, name: str) -> _Seen:
         entries = {entry.version: entry for entry in self._repository.versions(name)}
-        if not entries:  # also of what is no name at all
-            return _Seen({}, {}, None)
         stamps = self._repository.stamps(name)
+        if not stamps:  # also of what is no name at all
+            return _Seen({}, {}, None)
         try:
             return _Seen(entries, stamps, self._repository.states.read(name))
         except ServingUnreadable as exc:

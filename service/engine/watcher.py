@@ -51,15 +51,15 @@ class Watcher:
     async def look(self) -> None:
         """Take up every change since the last look."""
         found = await asyncio.to_thread(self._stamps)
-        for name in sorted({*found, *self._seen}):
-            stamps = found.get(name, {})
+        for name, stamps in sorted(found.items()):
             if stamps != self._seen.get(name, {}):
                 await self._lifecycle.converge(name)
                 self._seen[name] = stamps
         self._lifecycle.tidy()
 
     def _stamps(self) -> dict[str, dict[int | str, Stamp]]:
-        return {name: self._repository.stamps(name) for name in self._repository.names()}
+        names = {*self._repository.names(), *self._seen}
+        return {name: self._repository.stamps(name) for name in names}
 
     async def _watch(self) -> None:
         while True:

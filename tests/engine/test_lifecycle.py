@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import shutil
 import threading
 import time
 import weakref
@@ -274,6 +275,23 @@ async def test_files_that_vanish_do_not_end_what_serves(repository):
         publish(repository, "other")
         await until(lambda: "other" in engine.names())
         assert await within(ask(engine, 100)) == 102
+
+
+async def test_what_has_vanished_may_be_unloaded_and_another_process_follows(repository):
+    async with Engine(repository, ALONE) as one, Engine(repository, OPTIONS) as other:
+        shutil.rmtree(repository.root / "small")
+        publish(repository, "seen")  # the other looks at it after what has vanished
+        await until(lambda: "seen" in other.names())
+        assert await within(ask(one, 100)) == await within(ask(other, 100)) == 102
+        await within(one.unload("small"))
+        for engine in one, other:
+            await until(lambda engine=engine: not engine.newest("small"))
+            with pytest.raises(ModelWithdrawn):
+                await engine.model("small")
+        publish(repository)
+        await within(one.load("small"))
+        await until(lambda: other.newest("small"))
+        assert await within(ask(one, 100)) == await within(ask(other, 100)) == 101
 
 
 async def test_a_version_that_only_its_number_is_asked_by_is_let_go_when_it_rests(repository):
