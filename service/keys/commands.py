@@ -56,6 +56,8 @@ def add(name: str, path: Path, scopes: tuple[str, ...], days: int | None, **limi
     }
 
     def with_it(keys: Keys) -> Keys:
+        if any(key.name == name for key in keys.keys):
+            raise click.ClickException(f"There is a key {name!r} in {path} already.")
         return Keys(keys=(*keys.keys, Key.model_validate(described)))
 
     _change(path, with_it)
@@ -97,7 +99,7 @@ def _change(path: Path, new: document.Change) -> None:
     except ValidationError as exc:
         problem = exc.errors(include_url=False)[0]
         place = ".".join(str(part) for part in problem["loc"]) or "the key"
-        raise click.UsageError(f"{place}: {problem['msg']}") from exc
+        raise click.UsageError(f"{place}: {problem['msg'].removeprefix('Value error, ')}") from exc
     except UnusableKeys as exc:
         raise click.ClickException(str(exc)) from exc
 
