@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.contract import NAME_PATTERN
+from models.durable import sync
 from models.states import FILE, States
 
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
@@ -126,14 +127,14 @@ class Repository:
             raise ValueError(f"{name!r} is not a model name; it must match {NAME_PATTERN}")
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
-        _sync(self.root)  # a new folder's name, too, must be on the disk
+        sync(self.root)  # a new folder's name, too, must be on the disk
         _sweep(folder)
         with _draft(folder) as draft:
             write(draft)
             draft.chmod(0o644)
-            _sync(draft)
+            sync(draft)
             entry = self._take_next(name, draft)
-            _sync(folder)
+            sync(folder)
         return entry
 
     def _take_next(self, name: str, draft: Path) -> Entry:
@@ -174,11 +175,3 @@ def _sweep(folder: Path) -> None:
                 path.unlink()
             finally:
                 os.close(handle)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,13 +1,11 @@
 """The files that say what shall serve, ``<name>/serving.json``, whole at every instant."""
 
 import errno
-import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from models.durable import alone, replace
 from models.serving import (
     Serving,
     ServingChanged,
@@ -18,7 +16,6 @@ from models.serving import (
 
 FILE = "serving.json"
 PATIENCE = 5.0  # seconds; a change of another process takes milliseconds
-_DRAFT = ".serving.tmp"
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -83,50 +80,19 @@ class States:
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
-        """Lock the folder, so that no file of ours is needed for it; a killed process lets go."""
         folder = self.folder / name
-        with _writing():
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder, os.O_RDONLY)
-        try:
-            _lock(handle, name)
+        with ExitStack() as stack:
+            with _writing():
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    stack.enter_context(alone(folder, PATIENCE))
+                except TimeoutError:
+                    raise ServingNotKept(f"The state of {name!r} is locked.") from None
             yield
-        finally:
-            os.close(handle)
 
     def _write(self, name: str, state: Serving) -> None:
-        path = self.path(name)
-        draft = path.with_name(_DRAFT)
         with _writing():
-            try:
-                with draft.open("wb") as file:
-                    file.write(state.model_dump_json(indent=2).encode() + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(path)
-            except OSError:
-                with suppress(OSError):
-                    draft.unlink(missing_ok=True)
-                raise
-            handle = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-
-
-def _lock(handle: int, name: str) -> None:
-    """Wait for whoever changes the same state, though not for ever: it might be stopped."""
-    give_up = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise ServingNotKept(f"The state of {name!r} is locked.") from None
-            time.sleep(0.01)
-        else:
-            return
+            replace(self.path(name), state.model_dump_json(indent=2).encode() + b"\n")
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from models.repository import Repository
 from service.engine.core import Engine, EngineOptions
 
 OPERATIONS = ("publish", "roll back", "move alias", "newest", "unload")
-_KEEPING = ("models/repository.py", "models/states.py")
+_KEEPING = ("models/repository.py", "models/states.py", "models/durable.py")
 _WATCHED = (*_KEEPING, "service/engine/lifecycle.py", "service/engine/catalogue.py")
-_WRITING = {"publish", "_take_next", "_write", "_sync"}
+_WRITING = {"publish", "_take_next", "_write", "replace", "sync"}
 
 
 class Death:

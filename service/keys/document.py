@@ -1,10 +1,6 @@
 """The file of keys: hashes and what each allows, read strictly and replaced whole."""
 
-import fcntl
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,9 +8,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from models.durable import alone, replace
 from service.keys.errors import UnusableKeys
 from service.keys.limits import Quota, Rate
 
+PATIENCE = 5.0  # seconds; a change of another process takes milliseconds
+OURS = 0o600  # only the owner may read or write the file
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -99,37 +98,12 @@ def change(path: Path, new: Change) -> None:
     Two who change the file at once both have their way.  Raise UnusableKeys.
     """
     try:
-        with _alone(path.parent) as folder:
+        with alone(path.parent, PATIENCE):
             keys = new(read(path) if path.exists() else Keys())
             text = keys.model_dump_json(indent=2, exclude_none=True) + "\n"
-            _replace(path, text.encode())
-            os.fsync(folder)
+            replace(path, text.encode(), OURS)
     except OSError as exc:
         raise UnusableKeys(f"{path}: {exc.strerror}") from exc
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)  # which unlocks it
-
-
-def _replace(path: Path, content: bytes) -> None:
-    # Only the owner may read or write what mkstemp makes.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def now() -> datetime:
