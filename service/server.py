@@ -14,11 +14,11 @@ from dataclasses import replace
 import uvicorn
 
 from service.files import affordable
+from service.http.answers import refusal
 from service.http.connections import Connections
 from service.http.errors import WorkerDied
 from service.http.port import Place
 from service.http.protocol import Protocol
-from service.http.refusal import refusal
 from service.http.stopping import STOPPING, Stopping
 from service.keeper import Marks
 from service.settings import Settings

@@ -36,7 +36,9 @@ def written(  # noqa: PLR0913, PLR0917  what an answer has
     return b"".join((STATUS_LINE[status], every, ours.encode(), body))
 
 
-def problem(error: Exception, request_id: str) -> tuple[int, bytes, str | None, dict[str, str]]:
+def problem(
+    error: Exception, request_id: str | None
+) -> tuple[int, bytes, str | None, dict[str, str]]:
     """Return status, body, media type and the other headers of an error that is in the table."""
     told = answer(error, request_id)
     headers = {name: value for name, value in told.headers.items() if name not in _WRITTEN_HERE}
@@ -55,6 +57,14 @@ def farewell(
         request_id, method, path, "none", status, 0.0, sent=len(body), reason=reason(error)
     )
     return written(status, every, request_id, body, media_type, more, close=True), visit
+
+
+def refusal(error: Exception) -> bytes:
+    """Return an answer that is nobody's in particular, and closes the connection."""
+    status, body, media_type, more = problem(error, None)
+    kept = "".join(f"{name}: {value}\r\n" for name, value in more.items())
+    head = f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n{kept}"
+    return STATUS_LINE[status] + f"{head}connection: close\r\n\r\n".encode() + body
 
 
 def lines(headers: Headers) -> bytes:

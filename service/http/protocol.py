@@ -8,13 +8,12 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.engine.errors import EngineStopped
-from service.http.answers import Outgoing
+from service.http.answers import Outgoing, refusal
 from service.http.bounded import BODY, Bounded
 from service.http.connections import Connections
 from service.http.errors import RequestError
 from service.http.exchange import Exchange
 from service.http.express import Express, Head
-from service.http.refusal import refusal
 from service.http.shedding import SHED, SHEDDING, Shed, Shedding
 from service.http.stopping import STOPPING, Stopping
 from service.keeper import BEGUN, NONE, OPEN, RUNNING, Marks
