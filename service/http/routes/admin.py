@@ -24,8 +24,7 @@ from service.http.schemas.admin import (
     state,
 )
 from service.http.schemas.document import parse
-from service.http.schemas.native import Wire, validated
-from service.http.schemas.oip_repository import body_of
+from service.http.schemas.wire import Wire, body_of, validated
 from service.sessions.shadows import Shadows
 
 AliasName = Annotated[str, Path(description="a name for a version, such as stable or canary")]

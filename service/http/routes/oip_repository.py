@@ -8,17 +8,16 @@ from service.http.deadline import deadline
 from service.http.limits import Limits
 from service.http.routes.native import PROBLEMS, Name
 from service.http.schemas.document import parse
-from service.http.schemas.native import Wire, validated
 from service.http.schemas.oip import BINARY
 from service.http.schemas.oip_repository import (
     IndexEntry,
     IndexRequest,
     LoadRequest,
     UnloadRequest,
-    body_of,
     index,
     versions,
 )
+from service.http.schemas.wire import Wire, body_of, validated
 
 # tritonclient declares no type, and its asyncio form octet-stream, of what is JSON.
 _ACCEPTED = ("application/json", BINARY, "")

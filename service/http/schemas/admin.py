@@ -3,13 +3,13 @@
 import os
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from models.serving import Serving, Shadow, Target, Version, reason
 from service.engine.core import Engine
 from service.http.errors import InvalidRequest
 from service.http.schemas.document import parse
-from service.http.schemas.native import WireModel
+from service.http.schemas.wire import Out, WireModel
 from service.sessions.shadows import Shadows
 
 
@@ -43,11 +43,7 @@ class ShadowIn(WireModel):
 ADMIN: tuple[type[BaseModel], ...] = (VersionIn, AliasIn, SplitIn, ShadowIn, Serving)
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class DifferenceOut(_Out):
+class DifferenceOut(Out):
     """By how much a shadow's values differ from those that were answered, in their unit."""
 
     values: int
@@ -55,7 +51,7 @@ class DifferenceOut(_Out):
     largest: float
 
 
-class BesideOut(_Out):
+class BesideOut(Out):
     """Mean absolute errors of forecasts of the next step of sessions, over the same steps."""
 
     steps: float
@@ -63,7 +59,7 @@ class BesideOut(_Out):
     primary: float  # of the version that answered
 
 
-class ShadowOut(_Out):
+class ShadowOut(Out):
     """What the shadow of the process that answers has found since it became one."""
 
     requests: dict[Literal["compared", "dropped", "failed"], int]
@@ -72,7 +68,7 @@ class ShadowOut(_Out):
     errors: dict[int, dict[str, BesideOut]]  # where sessions have brought what was forecast
 
 
-class VersionOut(_Out):
+class VersionOut(Out):
     """Where a version stands in the process that answers."""
 
     version: int
@@ -80,7 +76,7 @@ class VersionOut(_Out):
     reason: str
 
 
-class InForce(_Out):
+class InForce(Out):
     """What the process that answers does; others follow within about a second."""
 
     process: int
@@ -91,7 +87,7 @@ class InForce(_Out):
     problems: list[str]  # what is asked for and not in force, and why
 
 
-class ModelState(_Out):
+class ModelState(Out):
     """A model's state: as it is asked for, and as it is."""
 
     model: str
@@ -101,7 +97,7 @@ class ModelState(_Out):
     shadow: ShadowOut | None  # None: no shadow is in force
 
 
-class ModelStates(_Out):
+class ModelStates(Out):
     """All models."""
 
     models: list[ModelState]

@@ -17,15 +17,9 @@ from service.http.rolling import Places, choose_origins, cut, score, season_of
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import complete_history
 from service.http.schemas.document import parse
-from service.http.schemas.native import (
-    Numbers,
-    WireModel,
-    item_of,
-    start_time,
-    timestamps,
-    validated,
-)
+from service.http.schemas.native import Numbers, item_of, start_time, timestamps
 from service.http.schemas.reply import Reply
+from service.http.schemas.wire import WireModel, validated
 
 ORIGINS = 20
 MOST = 1_000_000

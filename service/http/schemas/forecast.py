@@ -17,10 +17,11 @@ from service.http.errors import TABLE, InvalidRequest
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import extend
 from service.http.schemas.document import parse
-from service.http.schemas.native import start_time, timestamps, validated, wanted_levels
+from service.http.schemas.native import start_time, timestamps, wanted_levels
 from service.http.schemas.plain import Series
 from service.http.schemas.reply import Reply
 from service.http.schemas.timeseries import MULTIVARIATE, UNIVARIATE, Asked, AskedInput
+from service.http.schemas.wire import validated
 from service.http.schemas.words import read_frequency
 
 _KINDS = {False: UNIVARIATE, True: MULTIVARIATE}

@@ -2,21 +2,16 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.costs import CostGrid
 from service.engine.vetting.report import Report
 from service.http.schemas.sessions import LiveAccuracyOut, live_accuracy
+from service.http.schemas.wire import Out
 from service.sessions.live import Live
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class SelfCheckOut(_Out):
+class SelfCheckOut(Out):
     """The load-time check that answers do not depend on their neighbours."""
 
     cases: int
@@ -25,7 +20,7 @@ class SelfCheckOut(_Out):
     tolerance: float
 
 
-class VettingOut(_Out):
+class VettingOut(Out):
     """The checks that a file passed or not, run by a process of its own on the CPU."""
 
     sha256: str  # empty where the file could not be read
@@ -40,7 +35,7 @@ class VettingOut(_Out):
     memory_bytes: int | None
 
 
-class CostsOut(_Out):
+class CostsOut(Out):
     """Measured at load: ``milliseconds[i][j]`` of one run of ``sizes[i]`` by ``steps[j]``."""
 
     sizes: tuple[int, ...]  # sequences
@@ -49,7 +44,7 @@ class CostsOut(_Out):
     useful_sizes: tuple[int, ...]  # for each number of steps, where larger gains under 3 %
 
 
-class SlotsOut(_Out):
+class SlotsOut(Out):
     """Where batches run: threads of this process, those lent to large requests, the loop."""
 
     share: int
@@ -57,7 +52,7 @@ class SlotsOut(_Out):
     inline_ms: float
 
 
-class LoadedVersion(_Out):
+class LoadedVersion(Out):
     """A version in memory."""
 
     version: int
@@ -71,7 +66,7 @@ class LoadedVersion(_Out):
     costs: CostsOut | None  # None where they were not measured
 
 
-class Limits(_Out):
+class Limits(Out):
     """What one request may hold."""
 
     max_sequences: int
@@ -80,7 +75,7 @@ class Limits(_Out):
     max_length: int
 
 
-class ModelSummary(_Out):
+class ModelSummary(Out):
     """One model in the list."""
 
     name: str
@@ -92,7 +87,7 @@ class ModelSummary(_Out):
     failures: dict[int, str]  # version -> why it could not be loaded
 
 
-class ModelList(_Out):
+class ModelList(Out):
     """All models."""
 
     models: list[ModelSummary]

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from models.contract import ModelCard, Task
 from models.frequency import Frequency, format_time, parse_time
@@ -20,21 +20,14 @@ from service.http.schemas.covariates import complete
 from service.http.schemas.document import parse
 from service.http.schemas.plain import Asked, Series
 from service.http.schemas.reply import Reply
+from service.http.schemas.wire import Wire, WireModel, validated
 
 Step = Annotated[list[float | None], Field(min_length=1)]
 Numbers = Step | Annotated[list[Step], Field(min_length=1)]
-Wire = TypeVar("Wire", bound=BaseModel)
-MOST_KEYS = 64  # of an object; a fault is looked for in each
 # What a caller may list, and where pydantic stops to look: at the first fault.
 Wanted = Annotated[list[float], Field(max_length=100, fail_fast=True)]
 Explain = Annotated[list[Literal["attention"]], Field(max_length=8, fail_fast=True)]
 Levels = list[tuple[str, int]]  # the label of each level wanted, and its index
-
-
-class WireModel(BaseModel):
-    """What a caller sends: exactly the types and the keys that are asked for."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class SequenceIn(WireModel):
@@ -166,29 +159,9 @@ def _read_carefully(body: bytes, max_sequences: int) -> Asked:
     return Asked(series, envelope.quantiles, bool(envelope.explain))
 
 
-def validated(kind: type[Wire], document: object, place: str = "") -> Wire:
-    """Return a document as what it claims to be; raise InvalidRequest naming the place."""
-    if isinstance(document, dict) and len(document) > MOST_KEYS:
-        raise InvalidRequest(place or "the body", f"expected at most {MOST_KEYS} keys")
-    try:
-        return kind.model_validate(document)
-    except ValidationError as exc:
-        raise _invalid(exc, place) from None
-
-
 def item_of(kind: type[Wire], document: object, place: str) -> Wire:
     """Return a sequence as an object, whether it came as one or as its values alone."""
     return validated(kind, document if type(document) is dict else {"values": document}, place)
-
-
-def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
-    first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-    for part in first["loc"]:
-        step = f"[{part}]" if isinstance(part, int) else f"{part:.64}"
-        place += step if isinstance(part, int) or not place else f".{step}"
-    if first["type"] == "model_type":  # pydantic would name our class
-        return InvalidRequest(place or "the body", "expected an object")
-    return InvalidRequest(place, first["msg"])
 
 
 def wanted_levels(asked: list[float] | None, card: ModelCard, place: str = "quantiles") -> Levels:

@@ -2,17 +2,14 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.contract import LENGTHS, ModelCard
 from service.http.schemas.oip_documents import PLATFORM, TensorMetadata, metadata
+from service.http.schemas.wire import Out
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class ConfigTensor(_Out):
+class ConfigTensor(Out):
     """One tensor; its dims leave the batch out, and -1 is one that the caller chooses."""
 
     name: str
@@ -21,17 +18,17 @@ class ConfigTensor(_Out):
     optional: bool = False
 
 
-class ConfigParameter(_Out):
+class ConfigParameter(Out):
     """One value."""
 
     string_value: str
 
 
-class Batching(_Out):
+class Batching(Out):
     """Requests share batches, which needs no setting."""
 
 
-class ModelConfig(_Out):
+class ModelConfig(Out):
     """The configuration of a model; ``parameters`` are what its card says of its answers."""
 
     name: str

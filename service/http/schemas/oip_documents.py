@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
 from service.http.schemas.oip_outputs import MEAN, output_names
+from service.http.schemas.wire import WireModel
 
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = [
@@ -23,11 +24,7 @@ Dimension = Annotated[int, Field(ge=1)]
 Numbers = list[float | None] | list[list[list[float | None]]] | list[list[int]]
 
 
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class InputParameters(_Wire):
+class InputParameters(WireModel):
     """Of one input."""
 
     binary_data_size: int | None = Field(
@@ -35,7 +32,7 @@ class InputParameters(_Wire):
     )
 
 
-class InputTensor(_Wire):
+class InputTensor(WireModel):
     """One input: its numbers flat or nested, or in binary behind the header."""
 
     name: Literal["sequences", "lengths", "future"]
@@ -45,7 +42,7 @@ class InputTensor(_Wire):
     data: Numbers | None = Field(None, description="null is a missing value")
 
 
-class OutputParameters(_Wire):
+class OutputParameters(WireModel):
     """Of one output."""
 
     binary_data: bool = Field(default=False, description="whether it comes in binary")
@@ -56,14 +53,14 @@ class OutputParameters(_Wire):
     )
 
 
-class RequestedOutput(_Wire):
+class RequestedOutput(WireModel):
     """One output that is wanted."""
 
     name: Literal["predictions", "mean", "attention"]
     parameters: OutputParameters | None = None
 
 
-class RequestParameters(_Wire):
+class RequestParameters(WireModel):
     """Of the whole request; what is not here is refused."""
 
     binary_data_output: bool = Field(
@@ -78,7 +75,7 @@ class RequestParameters(_Wire):
     sequence_end: Literal[False] = False
 
 
-class InferRequest(_Wire):
+class InferRequest(WireModel):
     """
     Sequences (batch, time, features) FP32, padded on the right where ``lengths`` are given.
 
@@ -93,7 +90,7 @@ class InferRequest(_Wire):
     outputs: list[RequestedOutput] | None = Field(None, description="predictions, if absent")
 
 
-class OutputTensor(_Wire):
+class OutputTensor(WireModel):
     """
     Predictions (batch, horizon, targets, quantiles) or, of a classifier, (batch, classes).
 
@@ -107,7 +104,7 @@ class OutputTensor(_Wire):
     data: list[float] | list[str] | None = Field(None, description="flat, the last axis fastest")
 
 
-class InferResponse(_Wire):
+class InferResponse(WireModel):
     """The outputs in the order wanted; the binary ones follow this document."""
 
     id: str | None = None
@@ -116,7 +113,7 @@ class InferResponse(_Wire):
     outputs: list[OutputTensor]
 
 
-class ServerMetadata(_Wire):
+class ServerMetadata(WireModel):
     """Who answers."""
 
     name: str
@@ -124,26 +121,26 @@ class ServerMetadata(_Wire):
     extensions: list[str] = EXTENSIONS
 
 
-class ServerLive(_Wire):
+class ServerLive(WireModel):
     """The process answers."""
 
     live: Literal[True] = True
 
 
-class ServerReady(_Wire):
+class ServerReady(WireModel):
     """Whether predictions are served."""
 
     ready: bool
 
 
-class ModelReady(_Wire):
+class ModelReady(WireModel):
     """Whether one model serves."""
 
     name: str
     ready: bool
 
 
-class TensorMetadata(_Wire):
+class TensorMetadata(WireModel):
     """One tensor; -1 is a dimension the caller chooses."""
 
     name: str
@@ -151,7 +148,7 @@ class TensorMetadata(_Wire):
     shape: list[int]
 
 
-class ModelMetadata(_Wire):
+class ModelMetadata(WireModel):
     """The tensors of a model."""
 
     name: str

@@ -1,11 +1,11 @@
 """The repository extension's documents: what is asked for, and every version with its state."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from service.engine.core import Engine
-from service.http.schemas.native import WireModel
+from service.http.schemas.wire import Out, WireModel
 
 Number = Annotated[int, Field(ge=1, le=999_999_999)]
 
@@ -42,10 +42,8 @@ class UnloadRequest(WireModel):
     parameters: UnloadParameters = UnloadParameters()
 
 
-class IndexEntry(BaseModel):
+class IndexEntry(Out):
     """One version in the repository."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     version: str
@@ -65,11 +63,3 @@ def versions(engine: Engine, name: str) -> list[IndexEntry]:
         IndexEntry(name=each.name, version=str(each.version), state=each.state, reason=each.reason)
         for each in engine.index(name)
     ]
-
-
-def body_of(wire: type[BaseModel], *, required: bool = False) -> dict[str, Any]:
-    """Describe to OpenAPI a body that the routes read themselves."""
-    schema = {"$ref": f"#/components/schemas/{wire.__name__}"}
-    return {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
-    }

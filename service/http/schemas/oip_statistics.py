@@ -3,26 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import Metric
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from service.http.meters.batches import FAILED_SEQUENCES, FAILURES, SIZE
 from service.http.meters.versions import ANSWERED, FAILED, LAST, REQUESTS, SECONDS
+from service.http.schemas.wire import Out
 
 Samples = Mapping[tuple[str, str, str, str], float]
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Duration(_Out):
+class Duration(Out):
     """How often something was measured, and for how long it went on in all."""
 
     count: int = 0
     ns: int = 0
 
 
-class InferenceStatistics(_Out):
+class InferenceStatistics(Out):
     """
     Requests by outcome, and where the time of those answered went.
 
@@ -40,7 +37,7 @@ class InferenceStatistics(_Out):
     cache_miss: Duration = Duration()
 
 
-class ModelStatistics(_Out):
+class ModelStatistics(Out):
     """One version since the service started, in all of its processes."""
 
     name: str
@@ -52,7 +49,7 @@ class ModelStatistics(_Out):
     batch_stats: list[Duration] = Field(default=[], description="not kept by size: empty")
 
 
-class StatisticsResponse(_Out):
+class StatisticsResponse(Out):
     """Each version asked for."""
 
     model_stats: list[ModelStatistics]

@@ -13,16 +13,9 @@ from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import static_row
 from service.http.schemas.document import parse
-from service.http.schemas.native import (
-    Explain,
-    Numbers,
-    Wanted,
-    WireModel,
-    start_time,
-    validated,
-    wanted_levels,
-)
+from service.http.schemas.native import Explain, Numbers, Wanted, start_time, wanted_levels
 from service.http.schemas.steps import Asked
+from service.http.schemas.wire import WireModel, validated
 from service.sessions.live import LiveAccuracy, accuracy
 from service.sessions.steps import Inputs
 from service.sessions.stream import Stream, begin

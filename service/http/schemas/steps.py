@@ -24,13 +24,12 @@ from service.http.schemas.native import (
     Numbers,
     PredictionOut,
     Wanted,
-    WireModel,
     prediction,
     timestamps,
-    validated,
     wanted_levels,
 )
 from service.http.schemas.plain import Series
+from service.http.schemas.wire import WireModel, validated
 from service.sessions.errors import Unfit
 from service.sessions.steps import Inputs
 from service.sessions.stream import Stream, missing_steps

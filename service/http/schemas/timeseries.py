@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from service.http.schemas.native import Numbers, Wanted, WireModel
+from service.http.schemas.native import Numbers, Wanted
+from service.http.schemas.wire import Out, WireModel
 
 UNIVARIATE, MULTIVARIATE = "univariate_time_series", "multivariate_time_series"
 Kind = Literal["univariate_time_series", "multivariate_time_series"]
@@ -81,11 +82,7 @@ class Asked(WireModel):
     model_version: Word | None = None
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class ForecastError(_Out):
+class ForecastError(Out):
     """Why one series has no forecast."""
 
     code: str = Field(description="the status that the series would have had alone")
@@ -94,7 +91,7 @@ class ForecastError(_Out):
     type: str
 
 
-class TimeSeriesForecast(_Out):
+class TimeSeriesForecast(Out):
     """The forecast of one series; it is univariate where the model has one target."""
 
     type: Kind
@@ -105,7 +102,7 @@ class TimeSeriesForecast(_Out):
     quantiles: dict[str, Forecast] | None = None
 
 
-class ForecastOutput(_Out):
+class ForecastOutput(Out):
     """What became of one input, in the order sent."""
 
     type: Literal["time_series_forecast"] = "time_series_forecast"
@@ -115,7 +112,7 @@ class ForecastOutput(_Out):
     error: ForecastError | None
 
 
-class Usage(_Out):
+class Usage(Out):
     """Of the series that were forecast; a token is one step of time."""
 
     prompt_tokens: int
@@ -123,7 +120,7 @@ class Usage(_Out):
     total_tokens: int
 
 
-class ForecastResponse(_Out):
+class ForecastResponse(Out):
     """One output per input; partial where some could be forecast and some could not."""
 
     id: str
