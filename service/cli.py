@@ -72,11 +72,11 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--models", type=click.Path(path_type=Path), help="Repository to serve.")
+@_setting("--models", type=click.Path(path_type=Path), help="Repository to serve.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@click.option("--workers", type=click.IntRange(1), help="Processes that share the port.")
-@click.option("--provider", type=click.Choice(["auto", "cpu", "cuda"]))
+@_setting("--workers", type=click.IntRange(1), help="Processes that share the port.")
+@_setting("--provider", type=click.Choice(["auto", "cpu", "cuda"]))
 @_setting("--keys", type=click.Path(path_type=Path), help="File of the keys to ask for.")
 @_setting(
     "--no-keys-on-public-address",
@@ -84,13 +84,8 @@ def main() -> None:
     default=None,
     help="Let strangers in: listen without keys where others reach it.",
 )
-def serve(
-    models: Path | None, host: str, port: int, workers: int | None, provider: str | None
-) -> None:
+def serve(host: str, port: int) -> None:
     """Serve the newest version of every model of a repository."""
-    for name, value in (("MODELS", models), ("WORKERS", workers), ("PROVIDER", provider)):
-        if value is not None:
-            os.environ[f"SEQSERVE_{name}"] = str(value)
     settings = _settings()
     if not settings.models.is_dir():
         raise click.UsageError(f"There is no folder {settings.models} to serve models from.")
