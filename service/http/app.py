@@ -2,18 +2,18 @@
 
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from service.engine.core import Engine
 from service.http import errors
 from service.http.access import Access, Records, Tracing
 from service.http.bounded import RECORDS
 from service.http.denial import unless_websocket
-from service.http.doors import Household, Strangers
+from service.http.doors import Entrance, Household, Strangers
 from service.http.express import Express, HotRoute
 from service.http.gate import Gate
 from service.http.guard import Guard
@@ -78,27 +78,28 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
     metrics: Metrics,
     store: Store | None = None,
     tracing: Tracing | None = None,
-    gate: Gate | Strangers | Household | None = None,
+    gate: Entrance | None = None,
 ) -> FastAPI:
     """
     Return the application; its lifespan starts and stops the engine, and closes the store.
 
     Without a gate, whoever reaches the service may do everything.
     """
-    limits = Limits(
-        max_sequences=settings.max_sequences,
-        max_body_bytes=settings.max_body_bytes,
-        request_timeout_ms=settings.request_timeout_ms,
-        max_steps=settings.max_steps,
-        max_elements=settings.max_elements,
-        reading=Reading(BODIES * settings.max_body_bytes),
-    )
+    limits = _limits(settings)
     sessions = None
     if store is not None:
         sessions = Sessions(engine, store, options=settings.session_options(), observer=metrics)
     records = Records(metrics, log_requests=settings.access_log, tracing=tracing)
     tidy = Tidy()
     keys = gate if isinstance(gate, Gate) else None
+
+    def ways() -> dict[str, object]:
+        """Return what the protocol looks for: who counts and who stops, and the short way."""
+        long = {STOPPING: Stopping(engine), RECORDS: records}
+        if not settings.express:
+            return long
+        express = Express(engine, limits, records, tidy, HOT_ROUTES, keys)
+        return long | {EXPRESS: express, SHEDDING: Shedding(metrics.requests)}
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -110,12 +111,10 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
             if sessions is not None:
                 await stack.enter_async_context(Sweeper(sessions))
             await stack.enter_async_context(Pulse(metrics, engine))
-            express = Express(engine, limits, records, tidy, HOT_ROUTES, keys)
+            found = ways()
             gc.collect()
             gc.freeze()  # what is loaded stays: no collection need look at it again
-            short = {EXPRESS: express, SHEDDING: Shedding(metrics.requests)}
-            long = {STOPPING: Stopping(engine), RECORDS: records}
-            yield {**long, **short} if settings.express else {**long}
+            yield found
             gc.unfreeze()
         metrics.flush()
 
@@ -126,20 +125,15 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
         lifespan=lifespan,
         redirect_slashes=False,  # another path is not found, as a problem
     )
-    app.include_router(native.router(engine, limits, sessions.live if sessions else None))
-    app.include_router(backtest.router(engine, limits))
-    app.include_router(oip_statistics.router(engine, metrics))
-    app.include_router(admin.router(engine, limits, sessions.shadows if sessions else None))
-    app.include_router(oip.router(engine, limits))
-    app.include_router(oip_repository.router(engine, limits))
-    app.include_router(timeseries.router(engine, limits))
-    app.include_router(operations.router(engine, metrics, store))
-    app.include_router(inforce.router(engine, settings.figures()))
+    routers = [
+        *_routers(engine, limits, metrics, sessions),
+        operations.router(engine, metrics, store),
+        inforce.router(engine, settings.figures()),
+    ]
     if sessions is not None:
-        for routes in (steps.router, session_routes.router):
-            app.include_router(routes(engine, sessions, limits))
-        app.include_router(stream.router(engine, sessions, limits, records))
-        app.include_router(session_routes.state_router(sessions, limits))
+        routers += _session_routers(engine, sessions, limits, records)
+    for router in routers:
+        app.include_router(router)
     errors.install(app)
     app.router.default = unless_websocket(app.router.not_found, records)
     if gate is not None:
@@ -148,6 +142,39 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
     app.add_middleware(Access, records=records, tidy=tidy)
     app.router.routes.insert(0, described.route(engine, describe(app, keys=keys is not None)))
     return app
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_sequences=settings.max_sequences,
+        max_body_bytes=settings.max_body_bytes,
+        request_timeout_ms=settings.request_timeout_ms,
+        max_steps=settings.max_steps,
+        max_elements=settings.max_elements,
+        reading=Reading(BODIES * settings.max_body_bytes),
+    )
+
+
+def _routers(
+    engine: Engine, limits: Limits, metrics: Metrics, sessions: Sessions | None
+) -> Iterator[APIRouter]:
+    """Yield the routes about models; the first that fits a path is asked."""
+    yield native.router(engine, limits, sessions.live if sessions else None)
+    yield backtest.router(engine, limits)
+    yield oip_statistics.router(engine, metrics)
+    yield admin.router(engine, limits, sessions.shadows if sessions else None)
+    yield oip.router(engine, limits)
+    yield oip_repository.router(engine, limits)
+    yield timeseries.router(engine, limits)
+
+
+def _session_routers(
+    engine: Engine, sessions: Sessions, limits: Limits, records: Records
+) -> Iterator[APIRouter]:
+    yield steps.router(engine, sessions, limits)
+    yield session_routes.router(engine, sessions, limits)
+    yield stream.router(engine, sessions, limits, records)
+    yield session_routes.state_router(sessions, limits)
 
 
 def app() -> FastAPI:
@@ -172,7 +199,7 @@ def complete(app: FastAPI) -> None:
         route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
 
 
-def _gate(settings: Settings) -> Gate | Strangers | Household:
+def _gate(settings: Settings) -> Entrance:
     keyring = settings.open_keyring()
     if keyring is not None:
         return Gate(keyring)

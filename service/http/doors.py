@@ -2,7 +2,7 @@
 
 import re
 
-from service.http.gate import Asked, leads_nowhere, rule_for
+from service.http.gate import Asked, Gate, leads_nowhere, rule_for
 from service.http.scopes import ADMIN, ANYONE
 from service.keys.document import Scope
 from service.keys.errors import Forbidden, NoKey
@@ -33,6 +33,9 @@ class Household:
         """Let a request in that no other site can have made; raise Forbidden."""
         if _administers(asked, but=frozenset(Scope) - ADMIN) and _is_of_another_page(asked):
             raise Forbidden("Without keys who administers asks localhost, and from no page.")
+
+
+Entrance = Gate | Strangers | Household
 
 
 def _administers(asked: Asked, but: frozenset[Scope]) -> bool:

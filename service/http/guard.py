@@ -9,9 +9,9 @@ from starlette.websockets import WebSocket
 
 from service.http.access import Records
 from service.http.denial import deny
-from service.http.doors import Household, Strangers
+from service.http.doors import Entrance
 from service.http.errors import answer, reason
-from service.http.gate import Gate, Visitor
+from service.http.gate import Visitor
 from service.keys.errors import AccessError
 
 PERIOD = 0.5  # seconds after which an open stream's key is looked at again
@@ -22,7 +22,7 @@ CLOSED: Message = {"type": "websocket.disconnect", "code": CODE, "reason": REASO
 class Guard:
     """ASGI middleware; puts the ``visitor`` into the scope, or answers 401, 403 or 429."""
 
-    def __init__(self, app: ASGIApp, gate: Gate | Strangers | Household, records: Records) -> None:
+    def __init__(self, app: ASGIApp, gate: Entrance, records: Records) -> None:
         self._app = app
         self._gate = gate
         self._records = records
