@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -26,6 +27,7 @@ from service.settings import Settings
 from service.supervisor import supervise
 from service.versions import versions
 
+_ALMOST = 0.85  # likeness of a setting's name to one that is misspelt, of 1
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
 NO_KEYS = (
     "Others reach {host}, and there are no keys to ask them for.  Make one with 'seqserve keys add "
@@ -193,6 +195,7 @@ def _bind(host: str, port: int, workers: int) -> list[Place]:
 
 
 def _settings() -> Settings:
+    _refuse_slips()
     try:
         return Settings()
     except ValidationError as exc:
@@ -201,6 +204,17 @@ def _settings() -> Settings:
             for problem in exc.errors(include_url=False)
         )
         raise click.UsageError("\n".join(problems)) from exc
+
+
+def _refuse_slips() -> None:
+    """Refuse what is almost a setting: a limit that is misspelt would be none."""
+    names = set(Settings.model_fields)
+    for given in os.environ:  # others begin so, too: Kubernetes tells where a service is
+        name = given.lower().removeprefix("seqserve_")
+        if name == given.lower() or name in names:
+            continue
+        for meant in get_close_matches(name, names, n=1, cutoff=_ALMOST):
+            raise click.UsageError(f"{given} is no setting; SEQSERVE_{meant.upper()} is.")
 
 
 def _check_store(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service.channel import Channel
 from service.http.metrics import MULTIPROCESS
-from service.http.port import Place, close
+from service.http.port import Place, close, urls
 from service.logs import configure
 from service.restarts import Restarts
 from service.settings import Settings
@@ -121,6 +121,8 @@ class Supervisor:
                 worker.loaded = True
                 self._assign()
             elif said.word == SERVING:
+                if not self._restarts.served:
+                    log.info("Serving at %s.", " and ".join(urls(self._places[0])))
                 self._restarts.serves()
                 await self._fill()
         worker.channel.close()

@@ -180,6 +180,20 @@ def test_a_wrong_setting_ends_the_command_with_its_name(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+def test_a_setting_that_is_misspelt_ends_the_command_with_the_right_one(tmp_path):
+    strangers = {"SEQSERVE_PORT": "tcp://10.0.0.1:80", "SEQSERVE_SERVICE_HOST": "10.0.0.1"}
+    result = subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve", "--models", str(tmp_path / "none")],
+        env=os.environ | strangers | {"SEQSERVE_MAX_QUEU_MS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "SEQSERVE_MAX_QUEU_MS is no setting; SEQSERVE_MAX_QUEUE_MS is." in result.stderr
+
+
 @pytest.mark.parametrize("store", ["bogus", "sqlite:////proc/nowhere/sessions.db"])
 def test_a_store_that_cannot_be_opened_ends_the_command_with_one_line(store):
     ended = subprocess.run(
@@ -245,6 +259,22 @@ def test_a_model_that_is_not_there_has_no_costs():
     )
     assert result.returncode == 1
     assert result.stderr == "Error: There is no model 'nobody'.\n"
+
+
+def test_a_free_port_is_said_where_it_serves(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", "serve", "--port", "0"],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "SEQSERVE_STATES": str(tmp_path)},
+        text=True,
+    )
+    try:
+        said = (re.search(r"Serving at (http://[\d.:]+)\.", line) for line in process.stderr)
+        url = next(match for match in said if match)[1]
+        assert httpx.get(f"{url}/health/live", timeout=10).status_code == 200
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

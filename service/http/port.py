@@ -54,6 +54,15 @@ def bind(host: str, port: int, workers: int) -> list[Place]:
     return list(zip(*each_address, strict=True))
 
 
+def urls(place: Place) -> list[str]:
+    """Return where the sockets of a place are reached."""
+    found = []
+    for each in place:
+        host, port = each.getsockname()[:2]
+        found.append(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+    return found
+
+
 def close(place: Place) -> None:
     """Close the sockets of a place."""
     for each in place:
