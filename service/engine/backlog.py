@@ -37,10 +37,10 @@ class Backlog:
 
     def admits(self, now: float) -> bool:
         """Whether one more may wait; a refusal is remembered."""
-        limit = self._longest
+        pace, limit = self._passed / self._done, self._longest
         if now < self._tight_until:
-            limit = max(HELD * limit, PART * self._batch * self.pace)
-        if self.work * self.pace <= limit:
+            limit = max(HELD * limit, PART * self._batch * pace)
+        if self.work * pace <= limit:
             return True
         self._tight_until = now + CALM
         return False

@@ -56,7 +56,7 @@ class Scheduler:
         self._policy = policy
         self._costs: Costs = costs or Proportional()
         self._backlog = Backlog(policy.max_wait, 1 / runners)
-        self._each: dict[int, float] = {}  # steps -> foretold seconds of a sequence
+        self._works: dict[int, tuple[float, float]] = {}  # steps -> what ``_work_of`` returns
         self._queues: dict[int, OrderedDict[Job, int]] = {}  # job -> its place in line
         self._arrivals = 0
         self._waiting = 0
@@ -100,9 +100,10 @@ class Scheduler:
 
     def leader(self, now: float = 0.0) -> Job | None:
         """Return the oldest job whose caller is there and has time left, if any."""
-        while self._queues:
-            key = min(self._queues, key=self._oldest)
-            leader = next(iter(self._queues[key]))
+        queues = self._queues
+        while queues:
+            key = min(queues, key=self._oldest) if len(queues) > 1 else next(iter(queues))
+            leader = next(iter(queues[key]))
             if not leader.abandoned(now):
                 return leader
             self.discard([leader])
@@ -129,8 +130,9 @@ class Scheduler:
 
     def ran(self, batch: Sequence[Job], now: float) -> None:
         """Hear that a batch is done: how long what waits will wait is learnt from that."""
-        each = self._each
-        work = sum(each.get(job.length, 0.0) for job in batch)
+        work = 0.0
+        for job in batch:
+            work += self._work_of(job.length)[0]
         self._backlog.ran(work, now, others=self._waiting > 0)
 
     def drain(self) -> list[Job]:
@@ -153,21 +155,24 @@ class Scheduler:
         A large request counts as one batch: who comes after it waits for it, and is not refused
         because of it.
         """
-        longest = max(job.length for job in jobs)
-        batch = self.useful_size(longest) * self._work_of(longest)
-        work = min(sum(self._work_of(job.length) for job in jobs), batch)
+        if len(jobs) == 1:
+            work, batch = self._work_of(jobs[0].length)
+            self._backlog.add(work, batch)
+            return work
+        _, batch = self._work_of(max(job.length for job in jobs))
+        work = min(sum(self._work_of(job.length)[0] for job in jobs), batch)
         self._backlog.add(work, batch)
         return work / len(jobs)
 
-    def _work_of(self, steps: int) -> float:
-        """Return the foretold seconds of a sequence in a batch of its like."""
-        found = self._each.get(steps)
+    def _work_of(self, steps: int) -> tuple[float, float]:
+        """Return the foretold seconds of a sequence in a batch of its like, and of the batch."""
+        found = self._works.get(steps)
         if found is None:
-            if len(self._each) >= KNOWN:
-                self._each.clear()
+            if len(self._works) >= KNOWN:
+                self._works.clear()
             size = self.useful_size(steps)
-            found = (self._costs.seconds(size, steps) + self._costs.hand_over) / size
-            self._each[steps] = found
+            batch = self._costs.seconds(size, steps) + self._costs.hand_over
+            found = self._works[steps] = batch / size, batch
         return found
 
     def _compose(self, leader: Job, free: int, now: float) -> Iterator[_Share]:
