@@ -19,6 +19,8 @@ TICK = 0.0005  # seconds between two looks at what is due
 REST = 10.0  # seconds for the last answers
 LIVENESS = 0.02  # seconds between two questions whether the process lives
 
+GOOD, BUSY = 200, 503
+
 Times = list[float]
 
 
@@ -30,15 +32,17 @@ class Seen:
     sent: int = 0
     answered: Times = field(default_factory=list)
     refused: Times = field(default_factory=list)
-    failed: int = 0  # another status, or no answer
+    failed: int = 0  # another status, no answer, or no connection was free to ask on
     lag: Times = field(default_factory=list)  # of the generator
     live: Times = field(default_factory=list)  # liveness probes
     without_retry_after: int = 0
+    in_time: int = 0  # good answers that came while it was counted
+    all_answered: int = 0  # good answers, also those before and after
 
     @property
     def goodput(self) -> float:
-        """Good answers a second."""
-        return len(self.answered) / self.seconds
+        """Good answers that came, a second."""
+        return self.in_time / self.seconds
 
 
 class _Connection(asyncio.Protocol):
@@ -95,12 +99,13 @@ class Load:
         start = clock()
         self._since = start + warm_up
         live = asyncio.create_task(self._ask_whether_alive())
-        await self._send(start + due, clock)
+        await self._send(start + due, start + warm_up + seconds, clock)
         live.cancel()
         end = clock() + REST
         while len(self._free) < self._most and clock() < end:  # noqa: ASYNC110  once, at the end
             await asyncio.sleep(TICK)
-        seen.failed = seen.sent - len(seen.answered) - len(seen.refused)
+        asked = int((due >= warm_up).sum())
+        seen.failed = asked - len(seen.answered) - len(seen.refused)
         return seen
 
     async def capacity(self, seconds: float, at_once: int = 64) -> float:
@@ -130,10 +135,9 @@ class Load:
             _, made = await loop.create_connection(lambda: _Connection(self._done), *self._where)
             self._free.append(made)
 
-    async def _send(self, due: NDArray[np.float64], clock: Callable[[], float]) -> None:
+    async def _send(self, due: NDArray[np.float64], end: float, clock: Callable[[], float]) -> None:
         place = 0
-        while place < len(due):
-            now = clock()
+        while (now := clock()) < end:
             while place < len(due) and due[place] <= now and self._free:
                 connection = self._free.pop()
                 if connection.transport is None:
@@ -152,12 +156,15 @@ class Load:
 
     def _done(self, connection: _Connection, status: int, answer: bytes) -> None:
         self._free.append(connection)
+        now, seen = time.perf_counter(), self._seen
+        seen.all_answered += status == GOOD
+        seen.in_time += status == GOOD and self._since <= now < self._since + seen.seconds
         if connection.due < self._since:
             return
-        spent, seen = time.perf_counter() - connection.due, self._seen
-        if status == 200:  # noqa: PLR2004
+        spent = now - connection.due
+        if status == GOOD:
             seen.answered.append(spent)
-        elif status == 503:  # noqa: PLR2004
+        elif status == BUSY:
             seen.refused.append(spent)
             seen.without_retry_after += b"retry-after: " not in answer
         else:

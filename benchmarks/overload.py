@@ -30,13 +30,16 @@ LEVELS = "0.5,0.8,1,2,5,10"
 WARM_UP = 2.0  # seconds of each level that are not counted
 SETTLE = 1.5  # seconds of rest between two levels
 MILLISECONDS = 1e3
-MODEL = "bench-lstm-128"
+MODEL = "bench-lstm-256"
+
+# By load: what was seen, the processor's seconds and the MiB of the worker.
+Levels = dict[float, tuple[Seen, float, float]]
 
 
 def heavy() -> Recipe:
     """Return a network that is work for a processor, so that one generator can offer ten times."""
     made = recipe("lstm")
-    network = {"kind": "lstm", "hidden": 128, "layers": 2}
+    network = {"kind": "lstm", "hidden": 256, "layers": 2}
     return Recipe.model_validate(made.model_dump() | {"name": MODEL, "network": network})
 
 
@@ -50,7 +53,9 @@ def main(seconds: float, connections: int, levels: str, queue_ms: float | None) 
     if available_cpus() < 2:  # noqa: PLR2004
         raise click.ClickException("A processor for the service and one for the load are needed.")
     models = published(heavy()).path.parents[1]
-    settings = {**CALM, "SEQSERVE_STORE": "none", "SEQSERVE_KEEP_ALIVE_S": "600"}
+    # Connections are kept from level to level, and some levels do not need them all.
+    kept = {"SEQSERVE_KEEP_ALIVE_S": "600", "SEQSERVE_HEAD_TIMEOUT_S": "600"}
+    settings = {**CALM, **kept, "SEQSERVE_STORE": "none"}
     if queue_ms is not None:
         settings["SEQSERVE_MAX_QUEUE_MS"] = str(queue_ms)
     processors = sorted(os.sched_getaffinity(0))
@@ -84,23 +89,25 @@ async def _measure(
     await load.connect()
     capacity = await load.capacity(seconds)
     click.echo(f"{MODEL}: {capacity:,.0f} windows/s on one processor, asked by 64 at once")
-    levels: dict[float, tuple[Seen, float]] = {}
+    levels: Levels = {}
     for level in loads:
         await asyncio.sleep(SETTLE)
+        (worker,) = service.workers()
+        began = processor_seconds(worker)
         seen = await load.offer(level * capacity, seconds, WARM_UP)
-        levels[level] = seen, resident(*service.workers())
+        levels[level] = seen, processor_seconds(worker) - began, resident(worker)
         click.echo(f"{level:g}x: {seen.goodput:,.0f} good answers/s", err=True)
-    _print(levels, capacity)
+    Console(width=140).print(_table(levels, capacity))
 
 
-def _print(levels: dict[float, tuple[Seen, float]], capacity: float) -> None:
+def _table(levels: Levels, capacity: float) -> Table:
     table = Table(box=box.MARKDOWN)
     heads = ("load", "offered/s", "goodput/s", "of peak", "p50 ms", "p99 ms")
-    more = ("refused p50", "refused p99", "alive max", "MiB", "lag p99", "failed")
+    more = ("refused p50", "refused p99", "alive max", "per cpu s", "MiB", "lag p99", "failed")
     for column in (*heads, *more):
         table.add_column(column, justify="right")
-    peak = max(seen.goodput for seen, _ in levels.values())
-    for level, (seen, memory) in levels.items():
+    peak = max(seen.goodput for seen, _, _ in levels.values())
+    for level, (seen, spent, memory) in levels.items():
         table.add_row(
             f"{level:g}x",
             f"{level * capacity:,.0f}",
@@ -109,11 +116,18 @@ def _print(levels: dict[float, tuple[Seen, float]], capacity: float) -> None:
             *(_quantile(seen.answered, q) for q in (0.5, 0.99)),
             *(_quantile(seen.refused, q) for q in (0.5, 0.99)),
             _quantile(seen.live, 1.0),
+            f"{seen.all_answered / spent:,.0f}",
             f"{memory:.0f}",
             _quantile(seen.lag, 0.99),
             str(seen.failed + seen.without_retry_after),
         )
-    Console(width=140).print(table)
+    return table
+
+
+def processor_seconds(pid: int) -> float:
+    """Return what a process has had of the processors: on a busy machine that says more."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _quantile(times: Times, q: float) -> str:
