@@ -80,7 +80,10 @@ async def test_a_stopped_service_is_alive_not_ready_and_takes_no_work():
     async with running() as service:
         await service.engine.__aexit__()
         assert (await service.client.get("/health/live")).status_code == 200
-        assert (await service.client.get("/health/ready")).status_code == 503
+        for path in ("/health/ready", "/v2/health/ready"):
+            answer = await service.client.get(path)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "1"
         refused = await service.predict({"sequences": [weeks(30)]})
         assert refused.status_code == 503
         assert refused.json()["type"] == "urn:seqserve:problem:stopping"

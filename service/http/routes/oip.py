@@ -12,6 +12,7 @@ from service.http.errors import MalformedRequest
 from service.http.limits import Limits
 from service.http.prediction import WireFormat, predict, routing_key
 from service.http.routes.native import PROBLEMS, Name, Version, named_version
+from service.http.routes.operations import tell_readiness
 from service.http.schemas.oip import BINARY, HEADER_LENGTH, InferQuery
 from service.http.schemas.oip_config import ModelConfig, model_config
 from service.http.schemas.oip_documents import (
@@ -63,7 +64,7 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.get("/health/ready", responses={503: {"model": ServerReady}})
     async def ready(response: Response) -> ServerReady:
         """Answer 200 when predictions are served, 503 while they are not."""
-        response.status_code = 200 if engine.ready else 503
+        tell_readiness(response, ready=engine.ready)
         return ServerReady(ready=engine.ready)
 
     _add_models(routes, engine)
@@ -112,7 +113,7 @@ def _metadata(engine: Engine, model: LoadedModel) -> ModelMetadata:
 
 
 def _ready(model: LoadedModel, response: Response) -> ModelReady:
-    response.status_code = 200 if model.batcher.ready else 503
+    tell_readiness(response, ready=model.batcher.ready)
     return ModelReady(name=model.entry.name, ready=model.batcher.ready)
 
 

@@ -27,6 +27,13 @@ class Ready(BaseModel):
     store: bool | None  # whether the sessions' store answers; None where there are no sessions
 
 
+def tell_readiness(response: Response, *, ready: bool) -> None:
+    """Answer 200, or 503 with when to ask again."""
+    if not ready:
+        response.status_code = 503
+        response.headers["retry-after"] = "1"
+
+
 def router(engine: Engine, metrics: Metrics, store: Store | None) -> APIRouter:
     """Return the routes of one engine and the store of its sessions."""
     routes = APIRouter(tags=["operations"])
@@ -41,7 +48,7 @@ def router(engine: Engine, metrics: Metrics, store: Store | None) -> APIRouter:
         """Answer 200 when predictions are served, 503 while they are not."""
         stored = store is None or await store.ready()
         serves = engine.ready and stored
-        response.status_code = 200 if serves else 503
+        tell_readiness(response, ready=serves)
         device = engine.device
         return Ready(
             status="ready" if serves else "not ready",
