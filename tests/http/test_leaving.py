@@ -19,6 +19,7 @@ from service.http.app import create_app
 from service.http.connections import Bounds, Connections
 from service.http.metrics import Metrics
 from service.http.protocol import Protocol
+from service.keeper import Marks
 from tests.http.inprocess import GRU, SMALL, weeks
 from tests.http.transport_rows import request
 
@@ -53,7 +54,8 @@ async def held(request) -> AsyncIterator[Held]:
     app = create_app(engine, settings, metrics)
     config = Config(app, lifespan="on", log_config=None, access_log=False)
     config.load()
-    lifespan, state, register = LifespanOn(config), ServerState(), Connections(Bounds())
+    lifespan, state = LifespanOn(config), ServerState()
+    register, marks = Connections(Bounds()), Marks()
     await lifespan.startup()
     batcher = engine.newest(GRU).batcher
     run, sizes = batcher._runner.run, []
@@ -68,7 +70,7 @@ async def held(request) -> AsyncIterator[Held]:
 
     batcher._runner = Gate()
     server = await asyncio.get_running_loop().create_server(
-        lambda: Protocol(config, state, lifespan.state, register), "127.0.0.1", 0
+        lambda: Protocol(config, state, lifespan.state, register, marks), "127.0.0.1", 0
     )
     try:
         port = server.sockets[0].getsockname()[1]
