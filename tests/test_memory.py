@@ -14,6 +14,7 @@ import pytest
 
 from service.http.access import Access, Records
 from service.http.metrics import Metrics
+from service.keeper import Marks
 from service.memory import LARGE, Tidy, trim
 from service.server import Server
 from service.settings import Settings
@@ -97,7 +98,7 @@ async def listening(folder, monkeypatch):
     for name, value in (("PROVIDER", "cpu"), ("STORE", "none"), ("STATES", folder / "states")):
         monkeypatch.setenv(f"SEQSERVE_{name}", str(value))
     monkeypatch.setattr("service.http.app.configure", lambda *_, **__: None)
-    server, made = Server(Settings()), weakref.WeakSet()
+    server, made = Server(Settings(), Marks()), weakref.WeakSet()
     connect = server._connection
 
     def remembered(*given):
