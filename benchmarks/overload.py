@@ -30,17 +30,17 @@ LEVELS = "0.5,0.8,1,2,5,10"
 WARM_UP = 2.0  # seconds of each level that are not counted
 SETTLE = 1.5  # seconds of rest between two levels
 MILLISECONDS = 1e3
-MODEL = "bench-lstm-256"
 
 # By load: what was seen, the processor's seconds and the MiB of the worker.
 Levels = dict[float, tuple[Seen, float, float]]
 
 
-def heavy() -> Recipe:
+def heavy(hidden: int) -> Recipe:
     """Return a network that is work for a processor, so that one generator can offer ten times."""
     made = recipe("lstm")
-    network = {"kind": "lstm", "hidden": 256, "layers": 2}
-    return Recipe.model_validate(made.model_dump() | {"name": MODEL, "network": network})
+    network = {"kind": "lstm", "hidden": hidden, "layers": 2}
+    name = f"bench-lstm-{hidden}"
+    return Recipe.model_validate(made.model_dump() | {"name": name, "network": network})
 
 
 @click.command()
@@ -48,11 +48,15 @@ def heavy() -> Recipe:
 @click.option("--connections", default=1_000, show_default=True, help="Kept open, for all levels.")
 @click.option("--levels", default=LEVELS, show_default=True, help="Loads, by the capacity.")
 @click.option("--queue-ms", type=float, help="SEQSERVE_MAX_QUEUE_MS, if not its default.")
-def main(seconds: float, connections: int, levels: str, queue_ms: float | None) -> None:
+@click.option("--hidden", default=256, show_default=True, help="Units of each of two layers.")
+def main(
+    seconds: float, connections: int, levels: str, queue_ms: float | None, hidden: int
+) -> None:
     """Measure each level of load; end with 1 if a promise was broken."""
     if available_cpus() < 2:  # noqa: PLR2004
         raise click.ClickException("A processor for the service and one for the load are needed.")
-    models = published(heavy()).path.parents[1]
+    entry = published(heavy(hidden))
+    models = entry.path.parents[1]
     # Connections are kept from level to level, and some levels do not need them all.
     kept = {"SEQSERVE_KEEP_ALIVE_S": "600", "SEQSERVE_HEAD_TIMEOUT_S": "600"}
     settings = {**CALM, **kept, "SEQSERVE_STORE": "none"}
@@ -66,7 +70,7 @@ def main(seconds: float, connections: int, levels: str, queue_ms: float | None) 
     ):
         os.sched_setaffinity(0, processors[1:2])
         loads = [float(level) for level in levels.split(",")]
-        runner.run(_measure(service, seconds, connections, loads))
+        runner.run(_measure(service, entry.name, seconds, connections, loads))
 
 
 def _pinned(
@@ -78,17 +82,17 @@ def _pinned(
 
 
 async def _measure(
-    service: Served, seconds: float, connections: int, loads: Sequence[float]
+    service: Served, name: str, seconds: float, connections: int, loads: Sequence[float]
 ) -> None:
     host, port = service.url.removeprefix("http://").split(":")
     body = binary_body(windows(1))
     heads = {"Host": "bench", "Content-Length": str(len(body.content)), **body.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in heads.items())
-    request = f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\n{lines}\r\n".encode() + body.content
+    request = f"POST /v2/models/{name}/infer HTTP/1.1\r\n{lines}\r\n".encode() + body.content
     load = Load(host, int(port), request, connections)
     await load.connect()
     capacity = await load.capacity(seconds)
-    click.echo(f"{MODEL}: {capacity:,.0f} windows/s on one processor, asked by 64 at once")
+    click.echo(f"{name}: {capacity:,.0f} windows/s on one processor, asked by 64 at once")
     levels: Levels = {}
     for level in loads:
         await asyncio.sleep(SETTLE)

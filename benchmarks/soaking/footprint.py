@@ -14,7 +14,7 @@ class Footprint(NamedTuple):
 
     rss: float  # resident; what is shared counts in each process
     pss: float  # resident; what is shared is divided by who shares it
-    uss: float  # nobody else's
+    anonymous: float  # of no file: what it made itself, whoever else maps its libraries or stops to
 
 
 Look = Mapping[int, Footprint]  # by process
@@ -67,4 +67,4 @@ def _parse(text: str) -> Footprint:
         name.rstrip(":"): int(size) / KIB
         for name, size, *_ in (line.split() for line in text.splitlines()[1:])
     }
-    return Footprint(sizes["Rss"], sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"])
+    return Footprint(sizes["Rss"], sizes["Pss"], sizes["Anonymous"])
