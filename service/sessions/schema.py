@@ -11,7 +11,7 @@ from service.sessions.errors import UnusableStore
 Durability: TypeAlias = Literal["process", "power"]
 
 APPLICATION = 0x53515356  # "SQSV", so that no other program's database is taken for one
-VERSION = 1
+VERSION = 2
 SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
 PAGE = 8192  # a row of 2 to 8 KiB in one or two of them
 LOG = 16384  # pages in the log at which SQLite itself moves them to their place
@@ -37,6 +37,12 @@ CREATE TABLE secret (key BLOB NOT NULL) STRICT;
 CREATE TABLE probe (times INTEGER NOT NULL) STRICT;
 """
 SECRET = 32  # bytes
+# What the first version had not, though some of its files have it.
+SINCE_FIRST = """
+CREATE TABLE IF NOT EXISTS probe (times INTEGER NOT NULL) STRICT;
+INSERT INTO probe SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM probe);
+PRAGMA user_version = 2;
+"""
 
 
 def prepare(path: Path, timeout: float) -> None:
@@ -52,6 +58,7 @@ def prepare(path: Path, timeout: float) -> None:
         connection.execute("COMMIT")
         if new:
             _fill(connection, path, timeout)
+        _bring_up_to_date(connection)
     except sqlite3.Error as error:
         raise UnusableStore(f"{path} cannot keep sessions: {error}.") from error
     finally:
@@ -86,6 +93,22 @@ def _fill(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
     connection.execute("COMMIT")
 
 
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Give a file of the first version what it has not."""
+    if _version(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if _version(connection) == 1:  # still: another process may have been faster
+        for statement in _statements(SINCE_FIRST):
+            connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
 def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
     """Turn write-ahead logging on; SQLite does not wait for another who does so, too."""
     latest = time.monotonic() + timeout
@@ -103,15 +126,15 @@ def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
 def _is_new(connection: sqlite3.Connection, path: Path) -> bool:
     """Return, within a transaction, whether the file is empty; raise UnusableStore if not ours."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = _version(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (application, version, tables) == (0, 0, 0):
         return True
     if application != APPLICATION:
         raise UnusableStore(f"{path} is another program's database.")
-    if version != VERSION:
+    if version not in (1, VERSION):
         raise UnusableStore(
-            f"{path} is of version {version}; this program reads version {VERSION} alone."
+            f"{path} is of version {version}; this program reads versions 1 to {VERSION}."
         )
     return False
 

@@ -209,10 +209,25 @@ def test_another_programs_database_is_left_alone(path):
 async def test_a_file_of_a_later_version_is_refused(path):
     await SqliteStore(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(UnusableStore, match="version 2"):
+    with pytest.raises(UnusableStore, match="version 3"):
         SqliteStore(path)
+
+
+@pytest.mark.parametrize("lacks", ["DROP TABLE probe", ""], ids=["without probe", "with it"])
+async def test_a_file_of_the_first_version_goes_on(path, lacks):
+    first = SqliteStore(path)
+    await first.write([creation()])
+    await first.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(lacks)
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = SqliteStore(path)
+    assert await store.ready()
+    assert (await store.usage()).sessions == 1
+    await store.close()
 
 
 async def test_a_tombstone_keeps_no_bytes_and_goes_in_a_day(path):
