@@ -6,6 +6,7 @@ from service.http.errors import DeadlineExceeded, MalformedRequest, RequestTimeo
 from service.http.reading import LARGE, Reading
 
 TIMEOUT = "x-request-timeout-ms"
+_DIGITS = 9  # of a header's number
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,20 @@ class Limits:
         """Return the deadline in milliseconds a header asked for; raise MalformedRequest."""
         if asked is None:
             return self.request_timeout_ms
-        if not (asked.isascii() and asked.isdecimal() and len(asked) <= 9 and int(asked) > 0):  # noqa: PLR2004
+        milliseconds = whole_number(asked)
+        if not milliseconds:
             raise MalformedRequest("X-Request-Timeout-Ms must be a whole number of at least 1.")
-        return min(int(asked), self.request_timeout_ms)
+        return min(milliseconds, self.request_timeout_ms)
 
     def late(self, milliseconds: float, *, whole: bool) -> DeadlineExceeded | RequestTimeout:
         """Return what to say when so much time has passed; ``whole``: the body has come."""
         if whole or milliseconds < self.request_timeout_ms:
             return DeadlineExceeded(milliseconds)
         return RequestTimeout("body", milliseconds / 1000)
+
+
+def whole_number(header: str) -> int | None:
+    """Return the number that a header says, None unless it is up to nine digits and no more."""
+    if header.isascii() and header.isdecimal() and len(header) <= _DIGITS:
+        return int(header)
+    return None

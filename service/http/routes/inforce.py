@@ -36,14 +36,15 @@ class ServiceOut(BaseModel):
 def router(engine: Engine, figures: Mapping[str, Figure]) -> APIRouter:
     """Return the route that tells what is in force; ``figures`` are settings."""
     routes = APIRouter(prefix="/v1", tags=["operations"])
+    ours, versions = installed("seqserve"), _versions()  # read from disk once
 
     @routes.get("/service")
     async def service() -> ServiceOut:
         """Say what runs here, where, and within which limits."""
         device, slots = engine.device, engine.options.slots
         return ServiceOut(
-            version=installed("seqserve"),
-            versions=_versions(),
+            version=ours,
+            versions=versions,
             provider=device.provider if device else None,
             provider_reason=device.reason if device else "not started",
             processors=available_cpus(),

@@ -9,7 +9,7 @@ from models.contract import ModelCard
 from service.engine.catalogue import MAIN
 from service.engine.core import Engine, LoadedModel
 from service.http.errors import MalformedRequest
-from service.http.limits import Limits
+from service.http.limits import Limits, whole_number
 from service.http.prediction import WireFormat, predict, routing_key
 from service.http.routes.native import PROBLEMS, Name, Version, named_version
 from service.http.routes.operations import tell_readiness
@@ -37,6 +37,7 @@ _READY: dict[int | str, dict[str, Any]] = {404: PROBLEMS[404], 503: {"model": Mo
 def router(engine: Engine, limits: Limits) -> APIRouter:
     """Return the routes of one engine."""
     routes = APIRouter(prefix="/v2", tags=["open inference protocol"])
+    said = ServerMetadata(name="seqserve", version=installed("seqserve"))  # read from disk once
 
     # First what is asked most: routes are tried in order.
     @routes.post("/models/{name}/infer", responses=PROBLEMS, **_INFER)
@@ -54,7 +55,7 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     @routes.get("")
     async def server() -> ServerMetadata:
         """Say who answers, and which extensions of the protocol it has."""
-        return ServerMetadata(name="seqserve", version=installed("seqserve"))
+        return said
 
     @routes.get("/health/live")
     async def live() -> ServerLive:
@@ -128,9 +129,10 @@ def _text(body: bytes, header: str | None) -> bytes:
 def _length(header: str | None) -> int | None:
     if header is None:
         return None
-    if not (header.isascii() and header.isdecimal() and len(header) <= 9):  # noqa: PLR2004
+    length = whole_number(header)
+    if length is None:
         raise MalformedRequest("Inference-Header-Content-Length must be one whole number.")
-    return int(header)
+    return length
 
 
 # The protocol's own clients declare no type at all, or octet-stream even for JSON alone.
