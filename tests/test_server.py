@@ -151,29 +151,27 @@ def counted(url: str) -> float:
     return sum(float(line.split()[-1]) for line in requests if "predict" in line)
 
 
-def test_a_folder_that_is_not_there_ends_the_command_with_one_line(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve", "--models", tmp_path / "none"],
+def ended(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Return how ``seqserve serve`` ended that cannot go on."""
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve", *options],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_folder_that_is_not_there_ends_the_command_with_one_line(tmp_path):
+    result = ended("--models", str(tmp_path / "none"))
     assert result.returncode == 2
     assert "There is no folder" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_wrong_setting_ends_the_command_with_its_name(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve"],
-        env=os.environ | {"SEQSERVE_THREADS": "many", "SEQSERVE_MAX_WAITING": "0"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_a_wrong_setting_ends_the_command_with_its_name():
+    result = ended(SEQSERVE_THREADS="many", SEQSERVE_MAX_WAITING="0")
     assert result.returncode == 2
     assert "SEQSERVE_THREADS: Input should be a valid integer" in result.stderr
     assert "SEQSERVE_MAX_WAITING: " in result.stderr
@@ -182,44 +180,25 @@ def test_a_wrong_setting_ends_the_command_with_its_name(tmp_path):
 
 def test_a_setting_that_is_misspelt_ends_the_command_with_the_right_one(tmp_path):
     strangers = {"SEQSERVE_PORT": "tcp://10.0.0.1:80", "SEQSERVE_SERVICE_HOST": "10.0.0.1"}
-    result = subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve", "--models", str(tmp_path / "none")],
-        env=os.environ | strangers | {"SEQSERVE_MAX_QUEU_MS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    slip = {"SEQSERVE_MAX_QUEU_MS": "100"}
+    result = ended("--models", str(tmp_path / "none"), **strangers, **slip)
     assert result.returncode == 2
     assert "SEQSERVE_MAX_QUEU_MS is no setting; SEQSERVE_MAX_QUEUE_MS is." in result.stderr
 
 
 @pytest.mark.parametrize("store", ["bogus", "sqlite:////proc/nowhere/sessions.db"])
 def test_a_store_that_cannot_be_opened_ends_the_command_with_one_line(store):
-    ended = subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve"],
-        env={**os.environ, "SEQSERVE_STORE": store},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert "SEQSERVE_STORE" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    result = ended(SEQSERVE_STORE=store)
+    assert result.returncode == 2
+    assert "SEQSERVE_STORE" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_who_insists_on_cuda_is_told_at_once_where_there_is_none():
     device = choose_device("auto")
     if device.provider == "cuda":
         pytest.skip("CUDA works here")
-    result = subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve", "--provider", "cuda"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = ended("--provider", "cuda")
     assert result.returncode == 1
     assert result.stderr == f"Error: CUDA was asked for, but {device.reason}\n"
 
@@ -283,13 +262,7 @@ def test_a_port_that_is_taken_ends_the_command(workers):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        result = subprocess.run(
-            [sys.executable, "-m", "service.cli", "serve", "--port", port, "--workers", workers],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        result = ended("--port", port, "--workers", workers)
     assert result.returncode != 0
     assert "in use" in result.stderr
     assert "Traceback" not in result.stderr
