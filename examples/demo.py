@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from examples.serving import serving
+from examples.serving import free_port, serving
 from models.contract import ModelCard
 from models.repository import Repository
 from training.data import read_table
@@ -48,7 +48,7 @@ def main() -> None:
         console.print(accuracy_table(published.card))
     console.rule("Serving")
     options = ("--models", str(repository.root))
-    with serving(OUTPUT / "service.log", *options, port=8000) as service:
+    with serving(OUTPUT / "service.log", *options, port=free_port(8000)) as service:
         url = service.url
         forecasts = [_forecast(url, recipe) for recipe in recipes]
         picture = _picture(forecasts)

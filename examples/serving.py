@@ -58,7 +58,7 @@ def serving(
 
     ``options`` are those of ``seqserve serve``.  Raises NotStarted.
     """
-    port = free_port(port)
+    port = _await_free(port) if port else free_port()
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *options]
     with log.open("w") as stream:
         process = subprocess.Popen(  # noqa: S603  our own command
@@ -86,6 +86,16 @@ def free_port(preferred: int = 0) -> int:
             probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _await_free(port: int) -> int:
+    """Return ``port`` once nobody listens there: workers die a moment after their supervisor."""
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while free_port(port) != port:
+        if time.monotonic() > deadline:
+            raise NotStarted(f"port {port} is in use")
+        time.sleep(0.005)
+    return port
 
 
 def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
