@@ -1,12 +1,36 @@
-"""Files that are replaced whole and for good, and folders that one process has to itself."""
+"""Files that are read safely, and replaced whole and for good; folders one process has to itself."""
 
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+
+def opened(path: Path) -> BinaryIO:
+    """
+    Open a regular file to read it; raise OSError, also for what is none.
+
+    A pipe of that name must not make us wait for who writes to it.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    raise OSError(errno.EINVAL, "Not a regular file", str(path))
+
+
+def read(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file; raise OSError, also for more bytes than that."""
+    with opened(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"More than {most} bytes", str(path))
+    return content
 
 
 def replace(path: Path, content: bytes, mode: int = 0o666) -> None:

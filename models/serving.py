@@ -33,7 +33,11 @@ class ServingChanged(ServingError):
 
 
 class ServingNotKept(ServingError):
-    """The state cannot be written where it is kept."""
+    """The state cannot be written where it is kept, however often it is tried."""
+
+
+class ServingNotKeptNow(ServingError):
+    """The state cannot be written just now: the disk is full, or another process has the lock."""
 
 
 class Shadow(Document):

@@ -5,18 +5,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from models.durable import alone, replace
+from models.durable import alone, read, replace
 from models.serving import (
     Serving,
     ServingChanged,
     ServingNotKept,
+    ServingNotKeptNow,
     ServingUnreadable,
     reason,
 )
 
 FILE = "serving.json"
 PATIENCE = 5.0  # seconds; a change of another process takes milliseconds
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+MOST = 2**20  # bytes of a state
+# What trying again does not change.
+_FOR_GOOD = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
 class States:
@@ -32,7 +35,7 @@ class States:
     def read(self, name: str) -> Serving:
         """Return the state that is asked for; raise ServingUnreadable."""
         try:
-            text = self.path(name).read_bytes()
+            text = read(self.path(name), MOST)
         except (FileNotFoundError, NotADirectoryError):
             return Serving()
         except OSError as exc:
@@ -52,7 +55,7 @@ class States:
         Make a new state of the present one, and keep it; processes take turns.
 
         ``expected`` is the tag of the state that the change was meant for.  Raises
-        ServingUnreadable, ServingChanged, ServingNotKept, and whatever ``change`` does.
+        ServingUnreadable, ServingChanged, ServingNotKept(Now), and whatever ``change`` does.
         """
         before = self._meant(name, expected)
         if change(before) == before:  # which needs no folder that can be written
@@ -87,7 +90,7 @@ class States:
                 try:
                     stack.enter_context(alone(folder, PATIENCE))
                 except TimeoutError:
-                    raise ServingNotKept(f"The state of {name!r} is locked.") from None
+                    raise ServingNotKeptNow(f"The state of {name!r} is locked.") from None
             yield
 
     def _write(self, name: str, state: Serving) -> None:
@@ -100,5 +103,7 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        why = "cannot be written" if exc.errno in _READ_ONLY else f"fails: {exc.strerror}"
-        raise ServingNotKept(f"The folder that keeps the states of models {why}.") from exc
+        folder = "The folder that keeps the states of models"
+        if exc.errno in _FOR_GOOD:
+            raise ServingNotKept(f"{folder} cannot be written.") from exc
+        raise ServingNotKeptNow(f"{folder} fails: {exc.strerror}.") from exc

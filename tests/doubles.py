@@ -3,9 +3,11 @@
 import asyncio
 import atexit
 import queue
+import resource
 import shutil
 import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,17 @@ from service.engine.jobs import Answer, Row
 PATIENCE = 10.0  # seconds; a test that waits longer has found a deadlock
 VERDICTS = Path(tempfile.mkdtemp(prefix="verdicts-"))  # so that no two tests try the same file
 atexit.register(shutil.rmtree, VERDICTS, ignore_errors=True)
+
+
+@contextmanager
+def full_disk(size=0):
+    """Let no file grow beyond so many bytes, as if there were no more room."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def row(value, length=3) -> Row:

@@ -238,7 +238,7 @@ class Engine:
         Change the state that a model shall be in; ``expected`` is the tag of the present one.
 
         Raises ModelNotFound, ModelUnavailable if what is asked for anew does not load,
-        ServingUnfit, ServingChanged, ServingUnreadable and ServingNotKept.
+        ServingUnfit, ServingChanged, ServingUnreadable and ServingNotKept(Now).
         """
         await self._lifecycle.change(name, change, expected, retry=retry)
 

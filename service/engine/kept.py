@@ -14,11 +14,12 @@ import platform
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from models.durable import opened, replace
 from service.engine.cpus import available_cpus
 
 log = logging.getLogger(__name__)
@@ -43,26 +44,26 @@ class Kept(Generic[T]):
         found = self._read(path)
         if found is not None:
             return found
-        with _alone(path.with_suffix(".lock")):
+        with _alone(path):
             found = self._read(path)
-            return self.put(key, make()) if found is None else found
+            return self._write(path, make()) if found is None else found
 
     def put(self, key: str, value: T) -> T:
         """Keep a value in the place of what was kept, if the folder allows it; return it."""
         path = self.folder / f"{key}.json"
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        with _alone(path):
+            return self._write(path, value)
+
+    def _write(self, path: Path, value: T) -> T:
         try:
-            self.folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
-            with open(draft, "w", encoding="utf-8", opener=_open_ours) as file:
-                json.dump(self.document(value), file)
-            draft.replace(path)
+            replace(path, json.dumps(self.document(value)).encode(), _FILE)
         except OSError as exc:
             log.info("%s is not kept: %s", path.name, exc)
         return value
 
     def _read(self, path: Path) -> T | None:
         try:
-            with path.open(encoding="utf-8") as file:
+            with opened(path) as file:
                 _insist_on_ours(self.folder.stat())
                 _insist_on_ours(found := os.fstat(file.fileno()))
                 value = self.of(json.load(file))
@@ -94,22 +95,15 @@ def _insist_on_ours(found: os.stat_result) -> None:
         raise PermissionError("other users may write to it")
 
 
-def _open_ours(path: str | Path, flags: int) -> int:
-    return os.open(path, flags, _FILE)
-
-
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock between processes, where the folder allows one."""
-    try:
-        path.parent.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
-        handle = _open_ours(path, os.O_CREAT | os.O_RDWR)
-    except OSError as exc:
-        log.info("working without a lock: %s", exc)
+    """Make the folder, and lock what is kept there between processes, as far as it allows that."""
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+            handle = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, _FILE)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as exc:
+            log.info("working without a lock: %s", exc)
         yield
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

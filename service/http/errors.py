@@ -8,12 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from models.serving import (
-    ServingChanged,
-    ServingNotKept,
-    ServingUnfit,
-    ServingUnreadable,
-)
+from models import serving
 from service.engine.errors import (
     EngineStopped,
     InferenceFailed,
@@ -188,10 +183,15 @@ TABLE: Mapping[type[Exception], Problem] = {
     ClientGone: Problem(499, "client-gone", "The client closed the connection"),
     InferenceFailed: Problem(500, "model-error", "The model failed"),
     ModelUnavailable: Problem(503, "model-unavailable", "The model is not available", _RETRY),
-    ServingChanged: Problem(412, "serving-changed", "The state has changed since it was read"),
-    ServingUnfit: Problem(409, "serving-unfit", "The state would contradict itself"),
-    ServingUnreadable: Problem(409, "serving-unreadable", "The state kept cannot be read"),
-    ServingNotKept: Problem(409, "serving-not-kept", "The state cannot be kept"),
+    serving.ServingChanged: Problem(
+        412, "serving-changed", "The state has changed since it was read"
+    ),
+    serving.ServingUnfit: Problem(409, "serving-unfit", "The state would contradict itself"),
+    serving.ServingUnreadable: Problem(409, "serving-unreadable", "The state kept cannot be read"),
+    serving.ServingNotKept: Problem(409, "serving-not-kept", "The state cannot be kept"),
+    serving.ServingNotKeptNow: Problem(
+        503, "serving-not-kept-now", "The state cannot be kept now", _RETRY
+    ),
     Overloaded: Problem(503, "overloaded", "The queue is full", _RETRY),
     WorkerDied: Problem(503, "worker-died", "The worker has died", _RETRY),
     EngineStopped: Problem(503, "stopping", "The service is stopping", _RETRY),

@@ -8,11 +8,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.durable import alone, replace
+from models import durable
 from service.keys.errors import UnusableKeys
 from service.keys.limits import Quota, Rate
 
 PATIENCE = 5.0  # seconds; a change of another process takes milliseconds
+MOST = 2**25  # bytes of the file, tens of thousands of keys
 OURS = 0o600  # only the owner may read or write the file
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -82,7 +83,7 @@ Change = Callable[[Keys], Keys]
 def read(path: Path) -> Keys:
     """Return the keys of a file; raise UnusableKeys."""
     try:
-        return Keys.model_validate_json(path.read_bytes())
+        return Keys.model_validate_json(durable.read(path, MOST))
     except OSError as exc:
         raise UnusableKeys(f"{path}: {exc.strerror}") from exc
     except ValidationError as exc:
@@ -98,10 +99,10 @@ def change(path: Path, new: Change) -> None:
     Two who change the file at once both have their way.  Raise UnusableKeys.
     """
     try:
-        with alone(path.parent, PATIENCE):
+        with durable.alone(path.parent, PATIENCE):
             keys = new(read(path) if path.exists() else Keys())
             text = keys.model_dump_json(indent=2, exclude_none=True) + "\n"
-            replace(path, text.encode(), OURS)
+            durable.replace(path, text.encode(), OURS)
     except OSError as exc:
         raise UnusableKeys(f"{path}: {exc.strerror}") from exc
 

@@ -55,9 +55,10 @@ class Usage:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             usage = cls(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            ours = usage._claim()
         except OSError as exc:
             raise UnusableUsage(f"{path}: {exc.strerror}") from exc
-        if not usage._claim():
+        if not ours:
             usage.close()
             raise UnusableUsage(f"{path} holds something else.")
         return usage

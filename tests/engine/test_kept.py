@@ -7,6 +7,7 @@ import time
 import pytest
 
 from service.engine.kept import Kept, key_of
+from tests.doubles import full_disk
 
 
 class Maker:
@@ -67,6 +68,21 @@ def test_what_is_damaged_is_made_again(kept, damage):
     assert make.made == 2
     assert kept.get("a", make) == 7
     assert make.made == 2
+
+
+def test_a_full_disk_keeps_nothing_and_leaves_nothing(kept):
+    make = Maker()
+    with full_disk():
+        assert [kept.get("a", make), kept.put("b", 8)] == [7, 8]
+    assert {path.suffix for path in kept.folder.iterdir()} == {".lock"}
+    assert kept.get("a", make) == 7
+    assert make.made == 2
+
+
+def test_a_pipe_in_the_place_of_what_is_kept_is_not_waited_for(kept):
+    kept.folder.mkdir(mode=0o700, parents=True)
+    os.mkfifo(kept.folder / "a.json", 0o600)
+    assert kept.get("a", Maker()) == 7
 
 
 def test_who_waits_for_a_value_does_not_make_it_too(kept):

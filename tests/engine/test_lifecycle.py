@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import shutil
 import threading
 import time
@@ -258,6 +259,14 @@ async def test_a_folder_that_cannot_be_written_keeps_what_serves(repository, tmp
             await engine.unload("small")
         await engine.load("small")  # which changes nothing
         assert await within(ask(engine, 100)) == 102
+
+
+async def test_a_pipe_in_the_place_of_a_state_stops_neither_the_model_nor_who_watches(repository):
+    os.mkfifo(repository.states.path("small"))
+    async with Engine(repository, OPTIONS) as engine:
+        assert engine.problems("small") == ["serving.json cannot be read: Not a regular file."]
+        publish(repository)
+        await until(lambda: serves(engine) == 3)
 
 
 async def test_a_failure_is_forgotten_with_its_file(repository):

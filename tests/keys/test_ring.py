@@ -1,6 +1,6 @@
 """Keys in force, by a file that our own command makes; the clock is an argument."""
 
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +14,7 @@ from service.keys.errors import Forbidden, UnusableKeys, UsageUnavailable, Wrong
 from service.keys.ring import Keyring
 from service.keys.secrets import digest, issue
 from service.keys.usage import Usage
+from tests.doubles import full_disk
 from tests.keys.made import Keys
 
 
@@ -197,6 +198,12 @@ def test_a_file_that_is_no_file_of_keys_is_refused_with_its_name(path, text):
     assert "keys.json" in run(path, "list", ok=False)
 
 
+def test_a_pipe_in_the_place_of_the_file_of_keys_is_not_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(UnusableKeys, match="Not a regular file"):
+        ring(path)
+
+
 def test_some_who_add_at_once_all_have_their_way(path):
     command = [sys.executable, "-m", "service.cli", "keys", "add"]
     options = ["--scope", "predict", "--keys", str(path)]
@@ -214,10 +221,7 @@ def test_keys_that_find_no_room_to_be_counted_are_refused_and_hold_up_no_revocat
     assert keys.find(gone, now).name == "gone"
     run(path, "revoke", "gone")
     counted = add(path, "counted", "--rate", "5/s")
-    full = path.with_name("usage").stat().st_size
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (full, limits[1]))  # as a disk that is full
-    try:
+    with full_disk(path.with_name("usage").stat().st_size):
         later = now + ringing.PERIOD
         with pytest.raises(WrongKey):
             keys.find(gone, later)
@@ -225,6 +229,4 @@ def test_keys_that_find_no_room_to_be_counted_are_refused_and_hold_up_no_revocat
         grant = keys.find(counted, later)
         with pytest.raises(UsageUnavailable):
             grant.meter.take(later)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [grant.meter.take(later) is None for _ in range(6)] == [True] * 5 + [False]

@@ -159,3 +159,6 @@ def test_another_file_is_left_as_it_is(path):
     assert path.read_text() == "Dear diary"
     with pytest.raises(UnusableUsage, match="Is a directory"):
         Usage.open(path.parent)
+    os.mkfifo(path.with_name("pipe"))
+    with pytest.raises(UnusableUsage, match="Illegal seek"):
+        Usage.open(path.with_name("pipe"))

@@ -8,8 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 import models.states
-from models.serving import Serving, ServingChanged, ServingNotKept, ServingUnfit, ServingUnreadable
+from models.serving import (
+    Serving,
+    ServingChanged,
+    ServingNotKept,
+    ServingNotKeptNow,
+    ServingUnfit,
+    ServingUnreadable,
+)
 from models.states import States
+from tests.doubles import full_disk
 
 
 @pytest.fixture
@@ -60,10 +68,37 @@ def test_whoever_holds_the_lock_for_ever_is_not_waited_for_as_long(states, monke
     states.replace("small", Serving(loaded=(1,)))
     handle = os.open(states.path("small").parent, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(ServingNotKept, match="locked"):
+    with pytest.raises(ServingNotKeptNow, match="locked"):
         states.change("small", lambda state: state.with_loaded(2))
     os.close(handle)
     assert states.change("small", lambda state: state.with_loaded(2)).loaded == (1, 2)
+
+
+def test_a_full_disk_is_told_from_a_folder_that_is_not_ours_to_write(states):
+    states.replace("small", Serving(loaded=(1,)))
+    with full_disk(), pytest.raises(ServingNotKeptNow, match="File too large"):
+        states.replace("small", Serving(loaded=(2,)))
+    assert states.read("small").loaded == (1,)
+    assert [each.name for each in states.path("small").parent.iterdir()] == ["serving.json"]
+    (states.folder / "file").touch()
+    with pytest.raises(ServingNotKept, match="cannot be written"):
+        States(states.folder / "file").replace("small", Serving(offline=True))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_file_is_no_state_and_not_waited_for(states, make):
+    states.path("small").parent.mkdir()
+    make(states.path("small"))
+    with pytest.raises(ServingUnreadable, match="Not a regular file"):
+        states.read("small")
+
+
+def test_a_state_of_endless_bytes_is_not_read(states):
+    states.path("small").parent.mkdir()
+    states.path("small").touch()
+    os.truncate(states.path("small"), 2**40)
+    with pytest.raises(ServingUnreadable, match="More than"):
+        states.read("small")
 
 
 @pytest.mark.parametrize(
