@@ -1,4 +1,4 @@
-"""Files that are read safely, and replaced whole and for good; folders one process has to itself."""
+"""Files that are read whole or not at all, and so replaced; folders that one process has alone."""
 
 import errno
 import fcntl

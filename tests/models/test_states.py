@@ -85,7 +85,7 @@ def test_a_full_disk_is_told_from_a_folder_that_is_not_ours_to_write(states):
         States(states.folder / "file").replace("small", Serving(offline=True))
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
 def test_what_is_no_file_is_no_state_and_not_waited_for(states, make):
     states.path("small").parent.mkdir()
     make(states.path("small"))
