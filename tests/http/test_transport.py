@@ -3,15 +3,16 @@
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from examples.serving import Served, serving
 from tests.http.inprocess import weeks
 from tests.http.transport_rows import ROWS, Row, chunked, request
+from tests.http.waits import Speech, Told, told
 from tests.http.wire import (
     comes_true,
     connect,
@@ -35,6 +36,22 @@ ENVIRONMENT = {
     "SEQSERVE_KEEP_ALIVE_S": str(IDLE_S),
     "SEQSERVE_MAX_BODY_BYTES": "500000",
 }
+HEADS = {"one byte": b"G", "half a header": b"POST /v1/models HTTP/1.1\r\nHost: x\r\nX-A: "}
+BODIES = {
+    "declared": request(b"Content-Length: 1000\r\n", body=b"{"),
+    "no route": request(b"Content-Length: 1000\r\n", path=b"/v1/nothing", body=b"{"),
+    "chunked": request(b"Transfer-Encoding: chunked\r\n", body=b"5\r\nhel"),
+    "none of it": request(b"Transfer-Encoding: chunked\r\n", b"X-Request-Timeout-Ms: 20000\r\n"),
+}
+SLOW = [
+    BODY[begin : begin + len(BODY) // 5 + 1] for begin in range(0, len(BODY), len(BODY) // 5 + 1)
+]
+SPEECHES = {name: Speech([sent]) for name, sent in (HEADS | BODIES).items()} | {
+    "nothing": Speech([]),
+    "byte by byte": Speech([bytes([byte]) for byte in GOOD[:200]], pause=0.05),
+    "a slow body": Speech([request(LENGTH, CLOSE), *SLOW], pause=BODY_S / 10),
+    "idle": Speech([GOOD]),
+}
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -42,36 +59,48 @@ pytestmark = pytest.mark.timeout(60)
 def services(tmp_path_factory) -> Iterator[dict[str, Served]]:
     """One service that has the short way, and one that sends everything the long way."""
     folder = tmp_path_factory.mktemp("transport")
-    with ExitStack() as stack:
-        yield {
-            way: stack.enter_context(
-                serving(
-                    folder / f"{way}.log",
-                    "--provider",
-                    "cpu",
-                    environment=ENVIRONMENT | {"SEQSERVE_EXPRESS": flag},
-                )
-            )
-            for way, flag in (("short", "true"), ("long", "false"))
-        }
+    starting = [
+        serving(
+            folder / f"{way}.log",
+            "--provider",
+            "cpu",
+            environment=ENVIRONMENT | {"SEQSERVE_EXPRESS": flag},
+        )
+        for way, flag in (("short", "true"), ("long", "false"))
+    ]
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        yield dict(zip(("short", "long"), pool.map(stack.enter_context, starting), strict=True))
     for way in ("short", "long"):
         text = (folder / f"{way}.log").read_text()
         assert "Traceback" not in text
         assert "Exception" not in text
 
 
-@pytest.fixture(params=["short", "long"])
-def service(services, request) -> Iterator[Served]:
-    """Yield a service of one way; after the test it holds and answers what it did before."""
-    service = services[request.param]
+@contextmanager
+def unharmed(service: Served) -> Iterator[None]:
+    """Let something happen, after which the service holds and answers what it did before."""
     exact = good_answer(service)
     assert comes_true(lambda: waiting(service) == 0)
     held = descriptors(service)
-    yield service
+    yield
     assert good_answer(service) == exact
     assert get(service, "/health/live").status == 200
     assert comes_true(lambda: waiting(service) == 0)
     assert comes_true(lambda: descriptors(service) <= held)
+
+
+@pytest.fixture(params=["short", "long"])
+def service(services, request) -> Iterator[Served]:
+    """Yield a service of one way."""
+    with unharmed(services[request.param]):
+        yield services[request.param]
+
+
+@pytest.fixture(scope="module", params=["short", "long"])
+def waited(services, request) -> dict[str, Told]:
+    """Return what those were told who keep a service waiting, all of them at once."""
+    with unharmed(services[request.param]):
+        return told(services[request.param], SPEECHES)
 
 
 def good_answer(service: Served) -> bytes:
@@ -126,75 +155,40 @@ def test_a_refusal_is_counted_and_logged_with_the_id_that_came(service):
     assert refused() == before + 1
 
 
-@pytest.mark.parametrize("sent", [b"G", b"POST /v1/models HTTP/1.1\r\nHost: x\r\nX-A: "])
-def test_a_head_that_does_not_come_is_refused_in_its_time(service, sent):
-    with connect(service) as raw:
-        raw.sendall(sent)
-        began = time.monotonic()
-        is_problem(read(until_closed(raw)), 408, "request-timeout")
-        assert HEAD_S - 0.05 < time.monotonic() - began < HEAD_S + 1
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_that_does_not_come_is_refused_in_its_time(waited, head):
+    is_problem(read(waited[head].data), 408, "request-timeout")
+    assert HEAD_S - 0.05 < waited[head].seconds < HEAD_S + 1
 
 
-def test_a_head_that_comes_a_byte_at_a_time_has_no_more_time_than_others(service):
-    with connect(service) as raw:
-        began = time.monotonic()
-        raw.settimeout(0.05)
-        found = None
-        for place in range(200):
-            raw.sendall(GOOD[place : place + 1])
-            try:
-                found = raw.recv(65_536)
-                break
-            except TimeoutError:
-                pass
-        assert found is not None
-        is_problem(read(found), 408, "request-timeout")
-        assert time.monotonic() - began < HEAD_S + 1
+def test_a_head_that_comes_a_byte_at_a_time_has_no_more_time_than_others(waited):
+    is_problem(read(waited["byte by byte"].data), 408, "request-timeout")
+    assert waited["byte by byte"].seconds < HEAD_S + 1
 
 
-def test_who_says_nothing_is_told_nothing(service):
-    with connect(service) as raw:
-        assert until_closed(raw) == b""
+def test_who_says_nothing_is_told_nothing(waited):
+    assert waited["nothing"].data == b""
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        request(b"Content-Length: 1000\r\n", body=b"{"),
-        request(b"Content-Length: 1000\r\n", path=b"/v1/nothing", body=b"{"),
-        request(b"Transfer-Encoding: chunked\r\n", body=b"5\r\nhel"),
-        request(b"Transfer-Encoding: chunked\r\n", b"X-Request-Timeout-Ms: 20000\r\n"),
-    ],
-    ids=["declared", "no route", "chunked", "none of it"],
-)
-def test_a_body_that_does_not_come_ends_the_connection_in_its_time(service, sent):
-    with connect(service) as raw:
-        raw.sendall(sent)
-        began = time.monotonic()
-        said = read(until_closed(raw))
-        assert BODY_S - 0.05 < time.monotonic() - began < BODY_S + 3
-    if b"nothing" in sent:  # answered before its body has come
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_that_does_not_come_ends_the_connection_in_its_time(waited, body):
+    said = read(waited[body].data)
+    if body == "no route":  # answered before its body has come
         assert said.status == 404
     else:
         is_problem(said, 408, "request-timeout")
+    assert BODY_S - 0.05 < waited[body].seconds < BODY_S + 3
 
 
-def test_a_slow_body_that_comes_in_its_time_is_answered(service):
-    with connect(service) as raw:
-        raw.sendall(request(LENGTH, CLOSE))
-        for begin in range(0, len(BODY), len(BODY) // 5 + 1):
-            time.sleep(BODY_S / 10)
-            raw.sendall(BODY[begin : begin + len(BODY) // 5 + 1])
-        assert read(until_closed(raw)).status == 200
+def test_a_slow_body_that_comes_in_its_time_is_answered(waited):
+    assert read(waited["a slow body"].data).status == 200
 
 
-def test_an_idle_connection_is_closed_without_a_word(service):
-    with connect(service) as raw:
-        raw.sendall(GOOD)
-        assert one_answer(raw).status == 200
-        began = time.monotonic()
-        assert until_closed(raw) == b""
-        assert IDLE_S - 0.2 < time.monotonic() - began < IDLE_S + 1
+def test_an_idle_connection_is_closed_without_a_word(waited):
+    said = read(waited["idle"].data)
+    assert said.status == 200
+    assert int(said.headers["content-length"]) == len(said.body)
+    assert IDLE_S - 0.2 < waited["idle"].silence < IDLE_S + 1
 
 
 def test_a_body_shorter_than_declared_and_then_the_end_is_no_work(service):

@@ -41,16 +41,24 @@ def read(answer: bytes) -> Said:
 
 def one_answer(raw: socket.socket) -> Said:
     """Return the next answer of a connection that stays open; it has a Content-Length."""
-    found = b""
+    return one_of_many(raw, b"")[0]
+
+
+def one_of_many(raw: socket.socket, found: bytes) -> tuple[Said, bytes]:
+    """Return the next answer, and what has come of those after it."""
     while b"\r\n\r\n" not in found:
-        found += raw.recv(65_536)
+        found += _more(raw)
     said = read(found)
-    missing = int(said.headers["content-length"]) - len(said.body)
-    while missing > 0:
-        more = raw.recv(missing)
-        assert more, "the service closed the connection"
-        found, missing = found + more, missing - len(more)
-    return read(found)
+    whole = len(found) - len(said.body) + int(said.headers["content-length"])
+    while len(found) < whole:
+        found += _more(raw)
+    return read(found[:whole]), found[whole:]
+
+
+def _more(raw: socket.socket) -> bytes:
+    more = raw.recv(65_536)
+    assert more, "the service closed the connection"
+    return more
 
 
 def send(service: Served, raw: bytes) -> Said:
@@ -63,6 +71,26 @@ def send(service: Served, raw: bytes) -> Said:
 
 def get(service: Served, path: str) -> Said:
     return send(service, f"GET {path} HTTP/1.0\r\n\r\n".encode())
+
+
+class Kept:
+    """A connection that stays open; what is asked on it at once is answered in order."""
+
+    def __init__(self, service: Served) -> None:
+        self._raw = connect(service)
+        self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def ask(self, *requests: bytes) -> list[Said]:
+        """Return the answer to each; all of them have a Content-Length."""
+        self._raw.sendall(b"".join(requests))
+        found, answers = b"", []
+        for _ in requests:
+            said, found = one_of_many(self._raw, found)
+            answers.append(said)
+        return answers
+
+    def close(self) -> None:
+        self._raw.close()
 
 
 def descriptors(service: Served) -> int:
