@@ -9,13 +9,12 @@ listen and when to stop, a balancer has its time, and the end comes when it was 
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 
 import uvicorn
 
 from service.files import affordable
 from service.http.answers import refusal
-from service.http.connections import Connections
+from service.http.connections import Bounds, Connections
 from service.http.errors import WorkerDied
 from service.http.port import Place
 from service.http.protocol import Protocol
@@ -52,11 +51,7 @@ class Server(uvicorn.Server):
                 backlog=settings.backlog,
             )
         )
-        bounds = settings.bounds()
-        most = affordable(bounds.max_connections)
-        if most < bounds.max_connections:
-            log.warning("At most %d connections: more files may not be open.", most)
-        self._register = Connections(replace(bounds, max_connections=most))
+        self._register = Connections(_bounds(settings))
         self._marks = marks
         self._patience = float(settings.shutdown_timeout_s)
         self._ticking: asyncio.Task[None] | None = None
@@ -140,6 +135,22 @@ class Server(uvicorn.Server):
                 await self.lifespan.shutdown()
         except TimeoutError:
             log.error("The application did not end within %.0f s and is left.", LAST)  # noqa: TRY400
+
+
+def _bounds(settings: Settings) -> Bounds:
+    most = affordable(settings.max_connections)
+    if most < settings.max_connections:
+        log.warning("At most %d connections: more files may not be open.", most)
+    return Bounds(
+        max_uri_bytes=settings.max_uri_bytes,
+        max_header_bytes=settings.max_header_bytes,
+        max_headers=settings.max_headers,
+        max_chunks=settings.max_chunks,
+        head_seconds=settings.head_timeout_s,
+        body_seconds=settings.body_timeout_s,
+        idle_seconds=settings.keep_alive_s,
+        max_connections=most,
+    )
 
 
 def _plain(connections: Iterable[object]) -> list[Protocol]:

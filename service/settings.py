@@ -12,7 +12,6 @@ from models.repository import INSTALLED, Repository
 from service.engine.core import EngineOptions
 from service.engine.scheduler import BatchPolicy
 from service.engine.vetting.verdict import VettingLimits
-from service.http.connections import Bounds
 from service.keys.ring import Keyring
 from service.keys.usage import Usage
 from service.sessions.location import open_store
@@ -180,19 +179,6 @@ class Settings(BaseSettings):
         "json", description="one JSON object a line, or text"
     )
     access_log: bool = Field(default=True, description="one log line a request")
-
-    def bounds(self) -> Bounds:
-        """Return what a connection may do, as its own value."""
-        return Bounds(
-            self.max_uri_bytes,
-            self.max_header_bytes,
-            self.max_headers,
-            self.max_chunks,
-            self.head_timeout_s,
-            self.body_timeout_s,
-            self.keep_alive_s,
-            self.max_connections,
-        )
 
     def figures(self) -> dict[str, int | float | None]:
         """Return the settings that are numbers, by name; a secret or a path never is."""

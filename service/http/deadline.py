@@ -9,8 +9,7 @@ from fastapi import Request
 
 from service.engine.jobs import EXPIRES
 from service.http.access import WHOLE
-from service.http.errors import DeadlineExceeded
-from service.http.limits import TIMEOUT, Limits
+from service.http.limits import TIMEOUT, Limits, left
 
 
 class Deadline:
@@ -18,20 +17,17 @@ class Deadline:
 
     def __init__(self, milliseconds: float) -> None:
         self.milliseconds = milliseconds
-        self._began = asyncio.get_running_loop().time()
+        self._began = time.perf_counter()
         self.timer = asyncio.timeout(milliseconds / 1000)
-        EXPIRES.set(time.perf_counter() + milliseconds / 1000)
+        EXPIRES.set(self._began + milliseconds / 1000)
 
     def shorten(self, seconds: float | None) -> None:
         """Heed what a body says of its own time; None says nothing.  Raise DeadlineExceeded."""
-        if seconds is None or seconds * 1000 >= self.milliseconds:
-            return
-        self.milliseconds = seconds * 1000
-        ends = self._began + seconds
-        if ends <= asyncio.get_running_loop().time():
-            raise DeadlineExceeded(self.milliseconds)
-        self.timer.reschedule(ends)
-        EXPIRES.set(time.perf_counter() + ends - asyncio.get_running_loop().time())
+        if seconds is not None and seconds * 1000 < self.milliseconds:
+            self.milliseconds = seconds * 1000
+            loop = asyncio.get_running_loop()
+            self.timer.reschedule(loop.time() + left(seconds, self._began))
+            EXPIRES.set(self._began + seconds)
 
 
 @asynccontextmanager

@@ -14,8 +14,9 @@ from service.engine.errors import EngineError
 from service.engine.jobs import Ticket, Timing
 from service.http.access import DEFECT, Visit, identify
 from service.http.answers import problem, written
-from service.http.errors import DeadlineExceeded, RequestError, reason
+from service.http.errors import RequestError, reason
 from service.http.express import Express, Head
+from service.http.limits import left
 from service.http.prediction import Query
 
 log = logging.getLogger(__name__)
@@ -128,14 +129,10 @@ class Exchange:
             self.refuse(exc)
 
     def _shorten(self, seconds: float) -> None:
-        if seconds * 1000 >= self._milliseconds:
-            return
-        self._milliseconds = seconds * 1000
-        left = seconds - (time.perf_counter() - self._started)
-        if left <= 0:
-            raise DeadlineExceeded(self._milliseconds)
-        self._timer.cancel()
-        self._timer = self._express.loop.call_later(left, self._expire)
+        if seconds * 1000 < self._milliseconds:
+            self._milliseconds = seconds * 1000
+            self._timer.cancel()
+            self._timer = self._express.loop.call_later(left(seconds, self._started), self._expire)
 
     def _told(self, ticket: Ticket) -> None:
         if self._query is None:

@@ -28,7 +28,7 @@ from service.memory import Tidy
 
 _NAME = r"(?P<name>[a-z0-9][a-z0-9._-]{0,63})"
 _VERSION = rf"(?:/versions/(?:(?P<version>[1-9][0-9]{{0,8}})|(?P<alias>{ALIAS_PATTERN[1:-1]})))?"
-_MANY_PATHS = 10_000
+_MOST_PATHS = 1_000  # kept; they are those of versions that have answered
 # Of what these say, a plain request heeds all that there is to heed.
 _UNUSUAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
 
@@ -146,13 +146,13 @@ class Express:
         for pattern, hot in self._routes:
             match = pattern.fullmatch(url)
             if match:
-                version = match["version"]
-                alias = match["alias"]
-                which: Which = alias.decode() if alias else None
-                found = hot, match["name"].decode(), int(version) if version else which
-                if len(self._paths) < _MANY_PATHS:
-                    self._paths[url] = found
-                return found
+                name, version, alias = match["name"].decode(), match["version"], match["alias"]
+                which = int(version) if version else alias.decode() if alias else None
+                if self.engine.serving(name, which) is not None:  # others would come without end
+                    if len(self._paths) >= _MOST_PATHS:
+                        self._paths.clear()
+                    self._paths[url] = hot, name, which
+                return hot, name, which
         return None
 
 

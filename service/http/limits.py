@@ -1,5 +1,6 @@
 """What one request may ask for, and how long it may take."""
 
+import time
 from dataclasses import dataclass, field
 
 from service.http.errors import DeadlineExceeded, MalformedRequest, RequestTimeout
@@ -39,6 +40,14 @@ class Limits:
         if whole or milliseconds < self.request_timeout_ms:
             return DeadlineExceeded(milliseconds)
         return RequestTimeout("body", milliseconds / 1000)
+
+
+def left(seconds: float, began: float) -> float:
+    """Return what is left of the time of a request; raise DeadlineExceeded if nothing is."""
+    found = seconds - (time.perf_counter() - began)
+    if found <= 0:
+        raise DeadlineExceeded(seconds * 1000)
+    return found
 
 
 def whole_number(header: str) -> int | None:

@@ -14,7 +14,14 @@ import pytest
 from examples.serving import serving
 from models.serving import Serving
 from models.states import States
-from tests.http.inprocess import weeks
+from service.http import express
+from service.http.access import Records
+from service.http.app import HOT_ROUTES
+from service.http.express import Express
+from service.http.limits import Limits
+from service.http.metrics import Metrics
+from service.memory import Tidy
+from tests.http.inprocess import running, weeks
 from tests.http.tables import ARROW, long, stream
 
 PREDICT, INFER = "/v1/models/co2-gru/predict", "/v2/models/co2-gru/infer"
@@ -306,3 +313,19 @@ def test_each_request_of_a_connection_is_heard_for_itself(services):
     assert len(set(ids)) == len(asked)
     assert ids[-2:] == ["one", "two"]
     connection.close()
+
+
+async def test_only_paths_at_which_a_version_answers_are_kept(monkeypatch):
+    """Whoever makes up names could fill the memory of a process, or drive the real ones out."""
+    async with running() as service:
+        records = Records(Metrics(), log_requests=False)
+        limits = Limits(max_sequences=8, max_body_bytes=9_999, request_timeout_ms=1_000)
+        way = Express(service.engine, limits, records, Tidy(), HOT_ROUTES)
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"9")]
+        made_up = [f"/v1/models/co2-gru/versions/{number}/predict" for number in range(2, 40)]
+        for path in (PREDICT, *made_up, INFER):
+            assert way.head(path.encode(), headers) is not None
+        assert {*way._paths} == {PREDICT.encode(), INFER.encode()}
+        monkeypatch.setattr(express, "_MOST_PATHS", 2)
+        assert way.head(PREDICT.replace("gru", "lstm").encode(), headers).name == "co2-lstm"
+        assert len(way._paths) == 1
