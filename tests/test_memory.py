@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from service.http.access import Access, Records
+from service.http.access import Access
 from service.http.metrics import Metrics
+from service.http.records import Records
 from service.keeper import Marks
 from service.memory import LARGE, Tidy, trim
 from service.server import Server

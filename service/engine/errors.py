@@ -12,7 +12,7 @@ Everything that can go wrong inside the engine.
   - EngineStopped       the engine is draining or has died
 * ModelRejected         a file that must not serve: no card, a wrong graph, a failed self-check
 
-These classes know nothing about HTTP; ``service.http.errors`` maps them to statuses.
+These classes know nothing about HTTP; ``service.http.problems`` maps them to statuses.
 """
 
 import math

@@ -8,8 +8,9 @@ from termios import TIOCOUTQ
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.http.access import Visit, identify
-from service.http.errors import RequestError, answer, reason
+from service.http.errors import RequestError
+from service.http.problems import answer, reason
+from service.http.records import Visit, identify
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -9,9 +9,8 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from service.engine.core import Engine
-from service.http import errors
-from service.http.access import Access, Records, Tracing
-from service.http.bounded import RECORDS
+from service.http import handlers
+from service.http.access import Access
 from service.http.denial import unless_websocket
 from service.http.doors import Entrance, Household, Strangers
 from service.http.express import Express, HotRoute
@@ -24,6 +23,7 @@ from service.http.openapi import describe
 from service.http.protocol import EXPRESS
 from service.http.pulse import Pulse
 from service.http.reading import Reading
+from service.http.records import RECORDS, Records, Tracing
 from service.http.routes import (
     admin,
     backtest,
@@ -134,7 +134,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
         routers += _session_routers(engine, sessions, limits, records)
     for router in routers:
         app.include_router(router)
-    errors.install(app)
+    handlers.install(app)
     app.router.default = unless_websocket(app.router.not_found, records)
     if gate is not None:
         app.add_middleware(Guard, gate=gate, records=records)

@@ -13,13 +13,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.http.access import REFUSAL, Records
+from service.http.access import REFUSAL
 from service.http.answers import Outgoing, farewell, lines, untaken
 from service.http.connections import Connections, Line
 from service.http.errors import MalformedHttp, RequestError, RequestTimeout, TooManyConnections
 from service.http.framing import HEALTH, Chunks, Stage, explain, inspect, measure, without_upgrade
+from service.http.records import RECORDS, Records
 
-RECORDS = "records"  # where the lifespan's state holds who counts refusals
 ONE_READ = 2**18  # bytes; a head may come with the end of the request before it
 log = logging.getLogger(__name__)
 NOTHING, HEAD, BODY, WHOLE = Stage

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from service.http.access import Tracing
+from service.http.records import Tracing
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 

@@ -6,10 +6,9 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
-from service.http.access import Records
 from service.http.answers import farewell, lines
-from service.http.bounded import RECORDS
 from service.http.errors import MalformedHttp
+from service.http.records import RECORDS, Records
 
 SLICE = 4096  # bytes that are parsed before anything is counted
 CONTROL_FRAMES = 100  # pings and pongs a second

@@ -15,7 +15,7 @@ Everything that can go wrong with a session.
 * StoreUnavailable      the store is down, full or too slow: no step was taken, as far as is known
 * UnusableStore         what was named as the store is none, or not one for this program
 
-These classes know nothing about HTTP; ``service.http.errors`` maps them to statuses.
+These classes know nothing about HTTP; ``service.http.problems`` maps them to statuses.
 """
 
 

@@ -9,9 +9,9 @@ import httpx
 from asgi_lifespan import LifespanManager
 
 from service.engine.core import Engine
-from service.http.access import Tracing
 from service.http.app import create_app
 from service.http.metrics import Metrics
+from service.http.records import Tracing
 from service.sessions.store import Store
 from service.settings import Settings
 

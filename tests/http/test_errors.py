@@ -9,6 +9,7 @@ import service.engine.errors as engine_errors
 import service.http.errors as http_errors
 import service.keys.errors as key_errors
 import service.sessions.errors as session_errors
+from service.http.problems import TABLE
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 
 GOOD = weeks(26)
@@ -29,8 +30,8 @@ def test_every_error_a_caller_can_meet_is_in_the_table():
     families = {key_errors.Unauthorized, key_errors.LimitReached}
     domain |= below(key_errors, key_errors.AccessError) - families
     edge = below(http_errors, http_errors.RequestError)
-    assert domain | edge == set(http_errors.TABLE)
-    types = [problem.type for problem in http_errors.TABLE.values()]
+    assert domain | edge == set(TABLE)
+    types = [problem.type for problem in TABLE.values()]
     assert len(set(types)) == len(types)
 
 

@@ -14,8 +14,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from service.http.access import Access, Records
+from service.http.access import Access
 from service.http.metrics import Metrics
+from service.http.records import Records
 from service.logs import configure
 from service.memory import Tidy
 from service.sessions.location import open_store

@@ -10,9 +10,10 @@ from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.http.body import Form, read
 from service.http.deadline import deadline
-from service.http.errors import InvalidRequest, document
+from service.http.errors import InvalidRequest
 from service.http.limits import Limits
 from service.http.presence import Presence
+from service.http.problems import document
 from service.http.routes.native import JSON, Name
 from service.http.routes.sessions import PROBLEMS, Id, Tenant
 from service.http.schemas.document import parse

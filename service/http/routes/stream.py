@@ -14,18 +14,13 @@ from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.engine.errors import EngineError
 from service.engine.jobs import ORIGIN
-from service.http.access import Records, Visit, identify
 from service.http.denial import deny
-from service.http.errors import (
-    DeadlineExceeded,
-    InvalidRequest,
-    RequestError,
-    TooManyBodies,
-    document,
-)
+from service.http.errors import DeadlineExceeded, InvalidRequest, RequestError, TooManyBodies
 from service.http.gate import VISITOR, Visitor
 from service.http.limits import Limits
+from service.http.problems import document
 from service.http.reading import LARGE, Hold
+from service.http.records import Records, Visit, identify
 from service.http.routes.native import Name
 from service.http.routes.sessions import tenant_of
 from service.http.routes.steps import one
