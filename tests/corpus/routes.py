@@ -89,7 +89,7 @@ TAKERS = [
     Taker("POST", "/v1/models/{name}/steps", _asked(steps=[_NAMED]), "steps[0].values"),
     Taker("PUT", "/v1/sessions/{id}/state", _asked(state="none")),
     STREAMED,
-    Taker("POST", "/v2/repository/index", _asked(ready="true"), optional=True, untyped=True),
+    Taker("POST", "/v2/repository/index", b'{"ready": true}', optional=True, untyped=True),
     Taker("POST", f"{_REPOSITORY}/load", b'{"parameters": {}}', optional=True, untyped=True),
     Taker("POST", f"{_REPOSITORY}/unload", b'{"parameters": {}}', optional=True, untyped=True),
     Taker("PUT", _ADMIN, _asked(schema_version=1), optional=True),

@@ -88,7 +88,8 @@ def _unusable() -> list[Row]:
     return [
         *rows,
         Row("in an array", lambda it: b"[" + it.body + b"]", 422, INVALID),
-        Row("an unknown field", lambda it: _with(it, b"1"), 422, INVALID),
+        Row("an unknown field", lambda it: _with(it, b"1"), 422, INVALID, says=lambda _: _UNKNOWN),
+        Row("a misspelt field", _misspelt, 422, INVALID, says=_meant),
         Row("a field that is a secret", lambda it: _with(it, f'"{SECRET}"'.encode()), 422, INVALID),
         Row("32 deep", lambda it: _with(it, b"[" * 31 + b"]" * 31), 422, INVALID),
         Row("64 digits", lambda it: _with(it, b"1" * 64), 422, INVALID),
@@ -169,7 +170,6 @@ def _sequences() -> list[Row]:
         "null": (b"null", ""),
         "a number": (b"7", ""),
         "text": (f'"{SECRET}"'.encode(), ""),
-        "an object in their place": (b'{"a": [1]}', ""),
     }
     rows = [
         Row(
@@ -182,6 +182,18 @@ def _sequences() -> list[Row]:
         )
         for name, (values, where) in bad.items()
     ]
+    rows.append(
+        Row(
+            "numbers: an object in their place",
+            lambda it: it.with_values(b'{"a": [1]}'),
+            422,
+            UNFIT,
+            says=lambda it: (
+                it.place if b'"values"' in it.body else it.place.replace(".values", ".a")
+            ),
+            fits=_has_numbers,
+        )
+    )
     bounds = {"too short": b"[1]", "too long": str([1.0] * 105).encode()}
     rows += [
         Row(
@@ -206,8 +218,21 @@ def _with(taker: Taker, value: bytes) -> bytes:
     return b'{"field": ' + value + b", " + taker.body[1:]
 
 
+def _misspelt(taker: Taker) -> bytes:
+    return taker.body.replace(_key(taker.body), _key(taker.body)[:-1] + b'x"', 1)
+
+
+def _meant(taker: Taker) -> str:
+    name = _key(taker.body).decode().strip('"')
+    return f"{name}x: unknown field; expected {name}"
+
+
+def _key(body: bytes) -> bytes:
+    return body[1 : body.index(b":")]
+
+
 def _doubled(body: bytes, *, escaped: bool = False) -> bytes:
-    key = body[1 : body.index(b":")]
+    key = _key(body)
     if escaped:
         key = b'"\\u%04x' % key[1] + key[2:]
     return body[:-1] + b", " + key + b": 1}"
@@ -239,6 +264,7 @@ def _over_http(row: Row) -> Row:
     return Row(row.name, row.body, row.status, row.type, row.headers, row.says, row.answers, fits)
 
 
+_UNKNOWN = "field: unknown field; expected "
 _GZIP = {"content-encoding": "gzip"}
 _BOMB = gzip.compress(b" " * 2**26)
 _KEYS = b",".join(b'"k%d": 1' % number for number in range(100))

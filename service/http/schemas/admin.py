@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from models.serving import Serving, Shadow, Target, Version, reason
+from models.serving import Serving, Shadow, Target, Version
 from service.engine.core import Engine
-from service.http.errors import InvalidRequest
 from service.http.schemas.document import parse
-from service.http.schemas.wire import Out, WireModel
+from service.http.schemas.wire import Out, WireModel, invalid
 from service.sessions.shadows import Shadows
 
 
@@ -162,4 +161,4 @@ def read_serving(body: bytes) -> Serving:
     try:
         return Serving.model_validate_json(body, strict=True)
     except ValidationError as exc:
-        raise InvalidRequest("", reason(exc)) from None
+        raise invalid(exc, Serving) from None

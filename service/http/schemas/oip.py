@@ -15,7 +15,7 @@ from service.http.schemas.document import parse
 from service.http.schemas.oip_outputs import entries, named, wanted_outputs, write_output
 from service.http.schemas.oip_parameters import kind, request_parameters, unknown_field
 from service.http.schemas.reply import Reply
-from service.http.schemas.tensors import Tensor, TensorReader, float32, int64, subscript
+from service.http.schemas.tensors import ENTRY, Tensor, TensorReader, float32, int64, subscript
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY = "application/octet-stream"
@@ -104,7 +104,7 @@ def _id(value: object) -> str | None:
 def _inputs(asked: object, card: ModelCard, reader: TensorReader) -> dict[str, Tensor]:
     names = [SEQUENCES, LENGTHS, FUTURE] if card.known else [SEQUENCES, LENGTHS]
     tensors: dict[str, Tensor] = {}
-    for place, entry in entries(asked, "inputs"):
+    for place, entry in entries(asked, "inputs", ENTRY):
         name = named(entry, names, tensors, place)
         tensors[name] = reader.read(entry, _TYPES[name], place)
     reader.finish()

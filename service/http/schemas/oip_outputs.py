@@ -46,9 +46,7 @@ def wanted_outputs(asked: object, card: ModelCard, *, binary: bool) -> list[Want
     names = output_names(card)
     known = _OF_A_CLASSIFIER if card.task is Task.CLASSIFY else _PARAMETERS
     wanted: dict[str, Wanted] = {}
-    for place, entry in entries(asked, "outputs"):
-        if not entry.keys() <= _FIELDS:
-            raise unknown_field(entry, _FIELDS, place)
+    for place, entry in entries(asked, "outputs", _FIELDS):
         name = named(entry, names, wanted, place)
         parameters = parameters_of(entry, place, known)
         where = f"{place}.parameters"
@@ -81,14 +79,18 @@ def write_output(
     return output, None
 
 
-def entries(listed: object, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each object of a list with its place; raise InvalidRequest."""
+def entries(
+    listed: object, place: str, fields: frozenset[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each object of a list, of these fields alone, with its place; raise InvalidRequest."""
     if type(listed) is not list:
         raise InvalidRequest(place, f"expected an array, got {kind(listed)}")
     for index, entry in enumerate(listed):
         where = f"{place}[{index}]"
         if type(entry) is not dict:
             raise InvalidRequest(where, f"expected an object, got {kind(entry)}")
+        if not entry.keys() <= fields:
+            raise unknown_field(entry, fields, where)
         yield where, entry
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from service.http.errors import InvalidRequest
+from service.http.schemas.wire import unknown
 
 _MAX_MICROSECONDS = 10**15
 _STREAMS = "this protocol's sequences are not kept here; POST /v1/models/{name}/sessions opens one"
@@ -72,7 +73,7 @@ def kind(value: object) -> str:
 def unknown_field(entry: dict[str, Any], known: frozenset[str], place: str) -> InvalidRequest:
     """Name the first field that the protocol does not have."""
     name = next(name for name in entry if name not in known)
-    return InvalidRequest(f"{place}.{name:.64}".lstrip("."), "unknown field")
+    return InvalidRequest(f"{place}.{name:.64}".lstrip("."), unknown(name, known))
 
 
 def _timeout(microseconds: object) -> float | None:

@@ -1,13 +1,20 @@
 """What all documents have in common: those that are sent, with their faults, and those told."""
 
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from service.http.errors import InvalidRequest
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 Wire = TypeVar("Wire", bound=BaseModel)
 MOST_KEYS = 64  # of an object; a fault is looked for in each
+_UNKNOWN = "extra_forbidden"  # pydantic's word for a field that is not there
+_CLOSE = 0.75  # to be taken for another; 1 is the same
 
 
 class WireModel(BaseModel):
@@ -29,17 +36,48 @@ def validated(kind: type[Wire], document: object, place: str = "") -> Wire:
     try:
         return kind.model_validate(document)
     except ValidationError as exc:
-        raise _invalid(exc, place) from None
+        raise invalid(exc, kind, place) from None
 
 
-def _invalid(exc: ValidationError, place: str) -> InvalidRequest:
-    first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+def invalid(exc: ValidationError, kind: type[BaseModel], place: str = "") -> InvalidRequest:
+    """Return the first fault of a document; where a field is missing, what stands in its place."""
+    faults = exc.errors(include_url=False, include_input=False, include_context=False)
+    first = faults[0]
+    if first["type"] == "missing":
+        first = next((each for each in faults if _misspells(each, first)), first)
+    *holder, last = first["loc"] or ("",)
     for part in first["loc"]:
         step = f"[{part}]" if isinstance(part, int) else f"{part:.64}"
         place += step if isinstance(part, int) or not place else f".{step}"
     if first["type"] == "model_type":  # pydantic would name our class
         return InvalidRequest(place or "the body", "expected an object")
-    return InvalidRequest(place, first["msg"])
+    if first["type"] == _UNKNOWN:
+        return InvalidRequest(place, unknown(str(last), _fields(kind, holder)))
+    return InvalidRequest(place, first["msg"].removeprefix("Value error, "))
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Say that an object has no such field, and which one was probably meant."""
+    fields = sorted(known)
+    meant = get_close_matches(name[:64], fields, 1, _CLOSE)
+    if meant:
+        return f"unknown field; expected {meant[0]}"
+    return f"unknown field; expected {' or '.join(fields)}" if fields else "unknown field"
+
+
+def _misspells(fault: "ErrorDetails", missing: "ErrorDetails") -> bool:
+    return fault["type"] == _UNKNOWN and fault["loc"][:-1] == missing["loc"][:-1]
+
+
+def _fields(kind: type[BaseModel], holder: Iterable[int | str]) -> Iterable[str]:
+    """Return the fields of an object within a document, none where they cannot be told."""
+    for part in holder:
+        field = kind.model_fields.get(str(part))
+        found = field.annotation if field else None
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            return ()
+        kind = found
+    return kind.model_fields
 
 
 def body_of(wire: type[BaseModel], *, required: bool = False) -> dict[str, Any]:
