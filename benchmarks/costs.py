@@ -48,11 +48,16 @@ class Sink(asyncio.Transport):
     """A connection whose answers nobody reads."""
 
     def __init__(self) -> None:
-        ends = {"sockname": ("127.0.0.1", 1), "peername": ("127.0.0.1", 2)}
-        super().__init__({**ends, "socket": self})
+        super().__init__({"socket": self})
 
     def fileno(self) -> int:
         return FILES
+
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", 1
+
+    def getpeername(self) -> tuple[str, int]:
+        return "127.0.0.1", 2
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Drop what is written."""

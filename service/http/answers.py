@@ -1,20 +1,15 @@
 """Answers as the bytes that leave, where no framework writes them."""
 
-import sys
-from asyncio import Transport
-from collections.abc import Callable, Mapping, Sequence
-from fcntl import ioctl
-from termios import TIOCOUTQ
+from collections.abc import Mapping, Sequence
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.http.errors import RequestError
-from service.http.problems import answer, reason
+from service.http.problems import MEDIA_TYPE, document, problem_of, reason
 from service.http.records import Visit, identify
 
 Headers = Sequence[tuple[bytes, bytes]]
-
-_WRITTEN_HERE = frozenset({"content-length", "content-type", "connection"})
 
 
 def written(  # noqa: PLR0913, PLR0917  what an answer has
@@ -37,13 +32,11 @@ def written(  # noqa: PLR0913, PLR0917  what an answer has
     return b"".join((STATUS_LINE[status], every, ours.encode(), body))
 
 
-def problem(
-    error: Exception, request_id: str | None
-) -> tuple[int, bytes, str | None, dict[str, str]]:
+def problem(error: Exception, request_id: str | None) -> tuple[int, bytes, str, dict[str, str]]:
     """Return status, body, media type and the other headers of an error that is in the table."""
-    told = answer(error, request_id)
-    headers = {name: value for name, value in told.headers.items() if name not in _WRITTEN_HERE}
-    return told.status_code, bytes(told.body), told.media_type, headers
+    row, body = problem_of(error), orjson.dumps(document(error, request_id))
+    headers = {name: value for name, value in row.headers.items() if name != "connection"}
+    return row.status, body, MEDIA_TYPE, headers
 
 
 def farewell(
@@ -71,34 +64,3 @@ def refusal(error: Exception) -> bytes:
 def lines(headers: Headers) -> bytes:
     """Return headers as they are written."""
     return b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-
-
-def untaken(transport: Transport) -> int:
-    """Return how many bytes a client has not taken yet; 0 if the system holds all of them."""
-    ours = transport.get_write_buffer_size()
-    if not ours:
-        return 0
-    number = transport.get_extra_info("socket").fileno()
-    return ours + int.from_bytes(ioctl(number, TIOCOUTQ, bytes(4)), sys.byteorder)
-
-
-class Outgoing:
-    """
-    What a cycle of uvicorn's needs of a transport.
-
-    To close it is to hang up; and what is written to a client who has gone is dropped, for of
-    several cycles of a connection uvicorn tells only the last one.
-    """
-
-    __slots__ = ("_write", "begin", "close", "is_closing")
-
-    def __init__(self, transport: Transport, hang_up: Callable[[], None]) -> None:
-        self._write, self.is_closing, self.close = transport.write, transport.is_closing, hang_up
-        self.begin: Callable[[], None] | None = None  # told before anything leaves
-
-    def write(self, data: bytes) -> None:
-        """Send bytes of an answer to a client who is still there."""
-        if not self.is_closing():
-            if self.begin:
-                self.begin()
-            self._write(data)

@@ -133,12 +133,12 @@ def problem_response(problem: Problem, detail: str, request_id: str | None) -> R
 
 def answer(exc: Exception, request_id: str | None) -> Response:
     """Write the problem of an error that is in the table."""
-    return _response(_problem(exc), document(exc, request_id))
+    return _response(problem_of(exc), document(exc, request_id))
 
 
 def document(exc: Exception, request_id: str | None) -> dict[str, object]:
     """Return the problem of an error that is in the table, with what belongs to it alone."""
-    problem = _problem(exc)
+    problem = problem_of(exc)
     told = _document(problem, str(exc), request_id)
     if isinstance(exc, WrongStep):
         told["expected_step"] = exc.expected
@@ -147,7 +147,8 @@ def document(exc: Exception, request_id: str | None) -> dict[str, object]:
     return told
 
 
-def _problem(exc: Exception) -> Problem:
+def problem_of(exc: Exception) -> Problem:
+    """Return the row of an error that is in the table; some errors bring headers of their own."""
     if isinstance(exc, (UnsupportedMediaType, keys.AccessError)):
         return replace(TABLE[type(exc)], headers=exc.headers)
     if isinstance(exc, SessionsFull) and exc.tenant:
@@ -174,4 +175,4 @@ def _document(problem: Problem, detail: str, request_id: str | None) -> dict[str
 
 def reason(exc: Exception) -> str:
     """Return the type of the problem of an error that is in the table."""
-    return _problem(exc).type
+    return problem_of(exc).type

@@ -8,12 +8,13 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.engine.errors import EngineStopped
-from service.http.answers import Outgoing, refusal
-from service.http.bounded import BODY, Bounded
+from service.http.answers import refusal
+from service.http.bounded import Bounded
 from service.http.connections import Connections
 from service.http.errors import RequestError
 from service.http.exchange import Exchange
 from service.http.express import Express, Head
+from service.http.outgoing import Outgoing
 from service.http.shedding import SHED, SHEDDING, Shed, Shedding
 from service.http.stopping import STOPPING, Stopping
 from service.keeper import BEGUN, NONE, OPEN, RUNNING, Marks
@@ -73,21 +74,23 @@ class Protocol(Bounded):
         """
         self.parser = self.cycle = None  # type: ignore[assignment]  # as before the first request
 
-    def on_headers_complete(self) -> None:
-        """Choose the way of a request; raise RequestError if it is refused."""
+    def inspect(self) -> None:
+        """Raise RequestError if the request is refused for its head, which is mostly the last."""
         head = self._head
         if head is None or not head.says(self.url, self.headers):
-            self.inspect()
+            super().inspect()
+
+    def begin_cycle(self) -> None:
+        """Choose the way of a request; what the protocol asks of a cycle an exchange answers."""
         if self.cycle is None or self.cycle.response_complete:
             self._shared[self._place] = RUNNING
         exchange = self._plain()
-        if exchange is None:
-            self.begin_cycle()
+        if exchange is not None:
+            self.cycle = cast(RequestResponseCycle, exchange)
+        else:
+            super().begin_cycle()
             if not self._upgrading:
                 cast(Outgoing, self.cycle.transport).begin = self.begin_answer
-        else:  # what the protocol asks of a cycle an exchange answers
-            self.cycle = cast(RequestResponseCycle, exchange)
-        self._stage = BODY
         stopping: Stopping | None = self.app_state.get(STOPPING)
         if stopping is not None and stopping.begun and self.cycle is not None:
             self.cycle.keep_alive = False
