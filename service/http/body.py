@@ -77,7 +77,11 @@ def _check_headers(request: Request, limit: int, accepted: Sequence[str]) -> Non
     declared = _header(request, "content-type")
     if (media_type(declared) or declared) not in accepted:
         named = [name for name in accepted if name]
-        raise UnsupportedMediaType(f"Send the body as {' or '.join(named)}.", ", ".join(named))
+        came = "another" if declared else "none"
+        raise UnsupportedMediaType(
+            f"Send the body with the Content-Type {' or '.join(named)}; it has {came}.",
+            ", ".join(named),
+        )
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limit:
         raise BodyTooLarge(limit)

@@ -29,7 +29,11 @@ def unless_websocket(otherwise: ASGIApp, records: Records) -> ASGIApp:
             return
         socket = WebSocket(scope, receive, send)
         request_id = identify(socket.headers.get("x-request-id"))
-        response = problem_response(NOWHERE, "There is no WebSocket here.", request_id)
+        response = problem_response(
+            NOWHERE,
+            "No WebSocket leads to this path; /v1/models/{name}/stream has one.",
+            request_id,
+        )
         await _deny(socket, response, NOWHERE.type, records, request_id)
 
     return nowhere

@@ -1,6 +1,6 @@
 """What a path may be asked: HEAD where it may be asked GET, and what to say to any other method."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
@@ -37,24 +37,33 @@ def refined(exc: HTTPException, scope: Scope, routes: Iterable[BaseRoute]) -> HT
     Return what to say where the framework found no route.
 
     It names the methods of the first route of a path, and there may be others; and it does not
-    find a WebSocket at all.
+    find a WebSocket at all.  A path is told by its template, never as it came.
     """
     routes = list(routes)
     if exc.status_code == 405:  # noqa: PLR2004
         allowed = [each for each in _METHODS if _leads({**scope, "method": each}, routes)]
-        return _wrong_method([*allowed, *(["HEAD"] if "GET" in allowed else [])])
+        return _wrong_method(scope, [*allowed, *(["HEAD"] if "GET" in allowed else [])])
     if exc.status_code == 404 and "endpoint" not in scope:  # noqa: PLR2004
         if not _leads({**scope, "type": "websocket"}, routes):
-            return exc
+            return HTTPException(404, _nowhere(scope, routes))
         if scope["method"] != "GET":
-            return _wrong_method(["GET"])
+            return _wrong_method(scope, ["GET"])
         headers = {"upgrade": "websocket", "connection": "upgrade"}
         return HTTPException(426, "Ask for an upgrade to a WebSocket.", headers)
     return exc
 
 
-def _wrong_method(allowed: Iterable[str]) -> HTTPException:
-    return HTTPException(405, headers={"allow": ", ".join(allowed)})
+def _nowhere(scope: Scope, routes: Iterable[BaseRoute]) -> str:
+    shorter = {**scope, "path": scope["path"].rstrip("/")}
+    if scope["path"].endswith("/") and _leads(shorter, routes):
+        return "No route leads to this path; without the slash at its end, one does."
+    return "No route leads to this path; GET /openapi.json tells which there are."
+
+
+def _wrong_method(scope: Scope, allowed: Sequence[str]) -> HTTPException:
+    path = getattr(scope.get("route"), "path", "This path")
+    told = f"{path} takes {' or '.join(allowed)}, not {scope['method']}."
+    return HTTPException(405, told, {"allow": ", ".join(allowed)})
 
 
 def _leads(scope: Scope, routes: Iterable[BaseRoute]) -> bool:

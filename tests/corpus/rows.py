@@ -120,7 +120,7 @@ def _framed() -> list[Row]:
         "gzip as deflate": ("deflate", lambda it: gzip.compress(it.body)),
     }
     rows = [
-        Row(name, _good, 415, MEDIA, {"content-type": kind}, answers="accept", fits=_is_http)
+        Row(name, _good, 415, MEDIA, {"content-type": kind}, _expected, "accept", _is_http)
         for name, kind in types.items()
     ]
     rows += [
@@ -141,7 +141,7 @@ def _framed() -> list[Row]:
         )
     ]
     rows += [
-        Row("no type", _good, 415, MEDIA, {"content-type": None}, fits=lambda it: not it.untyped),
+        Row("no type", _good, 415, MEDIA, {"content-type": None}, _expected, "accept", _is_typed),
         Row("too large", lambda _: b" " * 3_000_001, 413, "body-too-large"),
         Row("too large inflated", lambda _: _BOMB, 413, "body-too-large", _GZIP),
         Row("malformed inflated", lambda _: gzip.compress(b"{"), 400, MALFORMED, _GZIP),
@@ -251,6 +251,14 @@ def _names_numbers(taker: Taker) -> bool:
     return (
         _needs_numbers(taker) and not taker.place.endswith("[0].values")
     ) or "/steps" in taker.path
+
+
+def _expected(_: Taker) -> str:
+    return "Send the body with the Content-Type application/json"
+
+
+def _is_typed(taker: Taker) -> bool:
+    return not taker.untyped
 
 
 def _is_of_sessions(taker: Taker) -> bool:

@@ -1,5 +1,6 @@
 """What a path may be asked, and what is said to the rest; and paths that lead nowhere."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -8,6 +9,12 @@ import pytest
 from examples.serving import Served, serving
 from tests.http.wire import Said, send
 
+TEMPLATES = {
+    "/v1/models/co2-gru/predict": "/v1/models/{name}/predict",
+    "/v1/models/co2-gru/sessions": "/v1/models/{name}/sessions",
+    "/v1/sessions/x": "/v1/sessions/{id}",
+    "/v1/sessions/x/state": "/v1/sessions/{id}/state",
+}
 pytestmark = pytest.mark.timeout(60)
 
 
@@ -28,7 +35,6 @@ def ask(service: Served, method: str, path: str, more: str = "") -> Said:
     "path",
     [
         "/nothing",
-        "/health/live/",
         "//health/live",
         "/health//live",
         "/health/%2e%2e/health/live",
@@ -50,6 +56,14 @@ def test_a_path_that_leads_nowhere_is_not_found(service, path):
     assert said.status == 404
     assert said.headers["content-type"] == "application/problem+json"
     assert b"passwd" not in said.body
+    if not path.startswith("/v1/models/"):  # where it may be a model's name
+        assert b"GET /openapi.json tells which there are" in said.body
+
+
+def test_a_path_with_a_slash_too_many_is_told_of_it(service):
+    said = ask(service, "GET", "/health/live/")
+    assert said.status == 404
+    assert b"without the slash at its end, one does" in said.body
 
 
 @pytest.mark.parametrize(
@@ -72,7 +86,12 @@ def test_a_wrong_method_is_told_every_right_one(service, method, path, allow):
     assert said.status == 405
     assert said.headers["allow"] == allow
     if method != "HEAD":
-        assert b"urn:seqserve:problem:method-not-allowed" in said.body
+        problem = json.loads(said.body)
+        assert problem["type"] == "urn:seqserve:problem:method-not-allowed"
+        known = not path.endswith(("/stream", "/openapi.json"))
+        place, says = problem["detail"].split(" takes ")
+        assert place == (TEMPLATES.get(path, path) if known else "This path")
+        assert says == f"{allow.upper().replace(', ', ' or ')}, not {method}."
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/v1/models", "/v1/models/nobody", "/metrics"])

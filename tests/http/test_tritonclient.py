@@ -200,7 +200,7 @@ def test_errors_are_exceptions_with_our_words(client):
         (422, "sessions opens one", lambda: client.infer(GRU, [good], sequence_id=7)),
         (422, "parameters.mine", lambda: client.infer(GRU, [good], parameters={"mine": 1})),
         (503, "No answer within 0.001 ms", lambda: client.infer(GRU, [good], timeout=1)),
-        (404, "Not Found", client.get_system_shared_memory_status),
+        (404, "No route leads", client.get_system_shared_memory_status),
     ):
         with pytest.raises(InferenceServerException, match=r".") as raised:
             ask()
