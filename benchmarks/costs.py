@@ -27,9 +27,9 @@ from service.engine.batcher import Batcher, Slots
 from service.engine.catalogue import Which
 from service.engine.core import Engine, EngineOptions, LoadedModel
 from service.engine.jobs import Answer, Row, Ticket, Timing
-from service.http.app import HOT_ROUTES
 from service.http.connections import Bounds, Connections
 from service.http.express import Express, HotRoute
+from service.http.lifetime import HOT_ROUTES
 from service.http.limits import Limits
 from service.http.metrics import Metrics
 from service.http.prediction import WireFormat

@@ -1,9 +1,8 @@
-"""Put an engine behind HTTP: routes, error handlers, middleware, and the engine's lifetime."""
+"""Put an engine behind HTTP: routes, error handlers, middleware."""
 
 import gc
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI
@@ -13,17 +12,14 @@ from service.http import handlers
 from service.http.access import Access
 from service.http.denial import unless_websocket
 from service.http.doors import Entrance, Household, Strangers
-from service.http.express import Express, HotRoute
 from service.http.gate import Gate
 from service.http.guard import Guard
-from service.http.limits import Limits
+from service.http.lifetime import lifetime
 from service.http.methods import HeadAsGet
 from service.http.metrics import Metrics
 from service.http.openapi import describe
-from service.http.protocol import EXPRESS
-from service.http.pulse import Pulse
-from service.http.reading import Reading
-from service.http.records import RECORDS, Records, Tracing
+from service.http.parts import Parts
+from service.http.records import Tracing
 from service.http.routes import (
     admin,
     backtest,
@@ -34,37 +30,24 @@ from service.http.routes import (
     oip_repository,
     oip_statistics,
     operations,
+    states,
     steps,
     stream,
     timeseries,
 )
 from service.http.routes import sessions as session_routes
-from service.http.shedding import SHEDDING, Shedding
-from service.http.stopping import STOPPING, Stopping
 from service.http.tracing import configured
 from service.logs import configure
-from service.memory import Tidy
-from service.sessions.sessions import Sessions
 from service.sessions.store import Store
-from service.sessions.sweeper import Sweeper
 from service.settings import Settings
 
 # A runner thread that has its answers waits so long for a busy event loop; Python's 5 ms are
 # several times what a batch takes.
 SWITCH_INTERVAL = 0.0005  # seconds
 
-# The routes that have a short way, too.
-HOT_ROUTES = (
-    HotRoute("/v1/models/{name}/predict", native.FORMAT),
-    HotRoute("/v2/models/{name}/infer", oip.FORMAT),
-)
-
 # A request makes some two hundred objects and no cycles: Python's 700 would look for them at
 # every third request, and stop everything while it does.
 GC_THRESHOLD = 50_000
-
-# So many of the largest bodies may be here at once.
-BODIES = 8
 
 DESCRIPTION = (
     "Forecasts from LSTM, GRU and attention models: any mix of sequence lengths in one request, "
@@ -85,80 +68,30 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
 
     Without a gate, whoever reaches the service may do everything.
     """
-    limits = _limits(settings)
-    sessions = None
-    if store is not None:
-        sessions = Sessions(engine, store, options=settings.session_options(), observer=metrics)
-    records = Records(metrics, log_requests=settings.access_log, tracing=tracing)
-    tidy = Tidy()
-    keys = gate if isinstance(gate, Gate) else None
-
-    def ways() -> dict[str, object]:
-        """Return what the protocol looks for: who counts and who stops, and the short way."""
-        long = {STOPPING: Stopping(engine), RECORDS: records}
-        if not settings.express:
-            return long
-        express = Express(engine, limits, records, tidy, HOT_ROUTES, keys)
-        return long | {EXPRESS: express, SHEDDING: Shedding(metrics.requests)}
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
-        async with AsyncExitStack() as stack:
-            if tracing is not None:
-                stack.push_async_callback(tracing.close)
-            stack.enter_context(limits.reading)
-            await stack.enter_async_context(engine)
-            if sessions is not None:
-                await stack.enter_async_context(Sweeper(sessions))
-            await stack.enter_async_context(Pulse(metrics, engine))
-            found = ways()
-            gc.collect()
-            gc.freeze()  # what is loaded stays: no collection need look at it again
-            yield found
-            gc.unfreeze()
-        metrics.flush()
-
+    parts = Parts(engine, settings, metrics, store, tracing, gate)
     app = FastAPI(
         title="seqserve",
         version=version("seqserve"),
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lifetime(parts),
         redirect_slashes=False,  # another path is not found, as a problem
     )
-    routers = [
-        *_routers(engine, limits, metrics, sessions),
-        operations.router(engine, metrics, store),
-        inforce.router(engine, settings.figures()),
-    ]
-    if sessions is not None:
-        routers += _session_routers(engine, sessions, limits, records)
-    for router in routers:
+    for router in _routers(parts):
         app.include_router(router)
     handlers.install(app)
-    app.router.default = unless_websocket(app.router.not_found, records)
+    app.router.default = unless_websocket(app.router.not_found, parts.records)
     if gate is not None:
-        app.add_middleware(Guard, gate=gate, records=records)
+        app.add_middleware(Guard, gate=gate, records=parts.records)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(Access, records=records, tidy=tidy)
-    app.router.routes.insert(0, described.route(engine, describe(app, keys=keys is not None)))
+    app.add_middleware(Access, records=parts.records, tidy=parts.tidy)
+    write = describe(app, keys=parts.keys is not None)
+    app.router.routes.insert(0, described.route(engine, write))
     return app
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_sequences=settings.max_sequences,
-        max_body_bytes=settings.max_body_bytes,
-        request_timeout_ms=settings.request_timeout_ms,
-        max_steps=settings.max_steps,
-        max_elements=settings.max_elements,
-        reading=Reading(BODIES * settings.max_body_bytes),
-    )
-
-
-def _routers(
-    engine: Engine, limits: Limits, metrics: Metrics, sessions: Sessions | None
-) -> Iterator[APIRouter]:
-    """Yield the routes about models; the first that fits a path is asked."""
+def _routers(parts: Parts) -> Iterator[APIRouter]:
+    """Yield all routes; the first that fits a path is asked."""
+    engine, limits, metrics, sessions = parts.engine, parts.limits, parts.metrics, parts.sessions
     yield native.router(engine, limits, sessions.live if sessions else None)
     yield backtest.router(engine, limits)
     yield oip_statistics.router(engine, metrics)
@@ -166,15 +99,13 @@ def _routers(
     yield oip.router(engine, limits)
     yield oip_repository.router(engine, limits)
     yield timeseries.router(engine, limits)
-
-
-def _session_routers(
-    engine: Engine, sessions: Sessions, limits: Limits, records: Records
-) -> Iterator[APIRouter]:
-    yield steps.router(engine, sessions, limits)
-    yield session_routes.router(engine, sessions, limits)
-    yield stream.router(engine, sessions, limits, records)
-    yield session_routes.state_router(sessions, limits)
+    yield operations.router(engine, metrics, parts.store)
+    yield inforce.router(engine, parts.settings.figures())
+    if sessions is not None:
+        yield steps.router(engine, sessions, limits)
+        yield session_routes.router(engine, sessions, limits)
+        yield stream.router(engine, sessions, limits, parts.records)
+        yield states.router(sessions, limits)
 
 
 def app() -> FastAPI:

@@ -13,8 +13,9 @@ from service.http.errors import NotAForecaster
 from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.schemas.backtest import Query
+from service.http.schemas.reply import JSON
 
-ACCEPTED = ("application/json",)
+ACCEPTED = (JSON,)
 
 
 async def backtest(

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from models.contract import ModelCard, Task
 from service.http.limits import TIMEOUT
 from service.http.prediction import ROUTING_KEY
-from service.http.routes.sessions import TENANT
+from service.http.routes.tenants import TENANT
 from service.http.schemas import arrow
 from service.http.schemas.admin import ADMIN
 from service.http.schemas.backtest import BacktestRequest

@@ -15,8 +15,8 @@ from examples.serving import serving
 from models.serving import Serving
 from models.states import States
 from service.http import express
-from service.http.app import HOT_ROUTES
 from service.http.express import Express
+from service.http.lifetime import HOT_ROUTES
 from service.http.limits import Limits
 from service.http.metrics import Metrics
 from service.http.records import Records

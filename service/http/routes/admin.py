@@ -1,6 +1,7 @@
 """Which versions serve: for operators. A route finds, asks, wraps."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -12,7 +13,8 @@ from service.http.body import read_bytes
 from service.http.deadline import deadline
 from service.http.errors import InvalidRequest
 from service.http.limits import Limits
-from service.http.routes.native import JSON, PROBLEMS, Name
+from service.http.routes.named import Name
+from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.admin import (
     AliasIn,
     ModelState,
@@ -24,10 +26,12 @@ from service.http.schemas.admin import (
     state,
 )
 from service.http.schemas.document import parse
+from service.http.schemas.reply import JSON
 from service.http.schemas.wire import Wire, body_of, validated
 from service.sessions.shadows import Shadows
 
 AliasName = Annotated[str, Path(description="a name for a version, such as stable or canary")]
+_Order = Callable[[str, int | None, str | None], Awaitable[object]]
 _ALIAS = re.compile(ALIAS_PATTERN, re.ASCII)
 _TAG = re.compile(r'(?:W/)?"([0-9a-f]{16})"', re.ASCII)
 _PROBLEMS = PROBLEMS | dict.fromkeys((409, 412), PROBLEMS[422])
@@ -41,54 +45,35 @@ def router(engine: Engine, limits: Limits, shadows: Shadows | None) -> APIRouter
     ``If-Match`` with the ETag of what was read refuses a change of what has changed since.
     """
     routes = APIRouter(prefix="/v1/admin/models", tags=["admin"], responses=_PROBLEMS)
-    asked = _Asked(engine, limits, shadows)
+    desk = _Desk(engine, limits, shadows)
 
     @routes.get("")
     async def list_states() -> ModelStates:
         """Say of every model which versions shall serve, and which do."""
-        return ModelStates(models=[asked.found(name) for name in engine.names()])
+        return ModelStates(models=[state(engine, name, shadows) for name in engine.names()])
 
     @routes.get("/{name}")
     async def look(name: Name, response: Response) -> ModelState:
         """Say which versions of a model shall serve, and which do."""
         if name not in engine.names():
             raise ModelNotFound(name)
-        return asked.state(name, response)
+        return desk.tell(name, response)
 
     @routes.put("/{name}", openapi_extra=body_of(Serving, required=True))
     async def put(name: Name, request: Request, response: Response) -> ModelState:
         """Replace the state that a model shall be in."""
-        serving = read_serving(await asked.body(request))
+        serving = read_serving(await desk.body(request))
         await engine.replace(name, serving, _expected(request))
-        return asked.state(name, response)
+        return desk.tell(name, response)
 
-    @routes.post("/{name}/load", openapi_extra=body_of(VersionIn))
-    async def load(name: Name, request: Request, response: Response) -> ModelState:
-        """Let a version, or a model as it was, answer; what failed before is tried again."""
-        version = (await asked.read(request, VersionIn, optional=True)).version
-        await engine.load(name, version, _expected(request))
-        return asked.state(name, response)
-
-    @routes.post("/{name}/unload", openapi_extra=body_of(VersionIn))
-    async def unload(name: Name, request: Request, response: Response) -> ModelState:
-        """Let a version, or all of a model, answer nobody; what is on its way is answered."""
-        version = (await asked.read(request, VersionIn, optional=True)).version
-        await engine.unload(name, version, _expected(request))
-        return asked.state(name, response)
-
-    @routes.post("/{name}/rollback", openapi_extra=body_of(VersionIn))
-    async def roll_back(name: Name, request: Request, response: Response) -> ModelState:
-        """Send all traffic to a version, or to the one before; newer ones are left alone."""
-        version = (await asked.read(request, VersionIn, optional=True)).version
-        await engine.roll_back(name, version, _expected(request))
-        return asked.state(name, response)
-
-    _add_parts(routes, engine, asked)
+    _add_versions(routes, engine, desk)
+    _add_aliases(routes, desk)
+    _add_traffic(routes, desk)
     return routes
 
 
-class _Asked:
-    """What the routes read and write alike."""
+class _Desk:
+    """Where the routes take changes, and tell what became of them."""
 
     def __init__(self, engine: Engine, limits: Limits, shadows: Shadows | None) -> None:
         self._engine = engine
@@ -104,68 +89,92 @@ class _Asked:
         body = await self.body(request, optional=optional)
         return validated(wire, {} if optional and not body else parse(body))
 
-    def found(self, name: str) -> ModelState:
-        return state(self._engine, name, self._shadows)
+    async def move(
+        self, order: _Order, name: str, request: Request, response: Response
+    ) -> ModelState:
+        """Give an order about the version of the body, or about all of the model."""
+        version = (await self.read(request, VersionIn, optional=True)).version
+        await order(name, version, _expected(request))
+        return self.tell(name, response)
 
-    def state(self, name: str, response: Response) -> ModelState:
-        found = self.found(name)
+    async def change(
+        self, edit: Callable[[Serving], Serving], name: str, request: Request, response: Response
+    ) -> ModelState:
+        """Change a part of the state, and leave the rest."""
+        await self._engine.change(name, edit, _expected(request))
+        return self.tell(name, response)
+
+    def tell(self, name: str, response: Response) -> ModelState:
+        found = state(self._engine, name, self._shadows)
         response.headers["etag"] = f'"{found.desired.tag}"'
         return found
 
 
-def _add_parts(routes: APIRouter, engine: Engine, asked: _Asked) -> None:
-    """Add the routes that change a part of the state and leave the rest."""
+def _add_versions(routes: APIRouter, engine: Engine, desk: _Desk) -> None:
+    @routes.post("/{name}/load", openapi_extra=body_of(VersionIn))
+    async def load(name: Name, request: Request, response: Response) -> ModelState:
+        """Let a version, or a model as it was, answer; what failed before is tried again."""
+        return await desk.move(engine.load, name, request, response)
 
-    async def change(
-        name: str, request: Request, response: Response, **changes: object
-    ) -> ModelState:
-        await engine.change(name, lambda serving: serving.with_(**changes), _expected(request))
-        return asked.state(name, response)
+    @routes.post("/{name}/unload", openapi_extra=body_of(VersionIn))
+    async def unload(name: Name, request: Request, response: Response) -> ModelState:
+        """Let a version, or all of a model, answer nobody; what is on its way is answered."""
+        return await desk.move(engine.unload, name, request, response)
 
+    @routes.post("/{name}/rollback", openapi_extra=body_of(VersionIn))
+    async def roll_back(name: Name, request: Request, response: Response) -> ModelState:
+        """Send all traffic to a version, or to the one before; newer ones are left alone."""
+        return await desk.move(engine.roll_back, name, request, response)
+
+
+def _add_aliases(routes: APIRouter, desk: _Desk) -> None:
     @routes.put("/{name}/aliases/{alias}", openapi_extra=body_of(AliasIn, required=True))
     async def set_alias(
         name: Name, alias: AliasName, request: Request, response: Response
     ) -> ModelState:
         """Let an alias stand for a version, which is loaded first."""
-        version = (await asked.read(request, AliasIn)).version
+        version = (await desk.read(request, AliasIn)).version
         if not _ALIAS.fullmatch(alias):
             raise InvalidRequest("alias", f"expected a name that matches {ALIAS_PATTERN}")
-        await engine.change(
-            name, lambda serving: serving.with_alias(alias, version), _expected(request)
+        return await desk.change(
+            lambda serving: serving.with_alias(alias, version), name, request, response
         )
-        return asked.state(name, response)
 
     @routes.delete("/{name}/aliases/{alias}")
     async def drop_alias(
         name: Name, alias: AliasName, request: Request, response: Response
     ) -> ModelState:
         """Forget an alias."""
-        await engine.change(
-            name, lambda serving: serving.with_alias(alias, None), _expected(request)
+        return await desk.change(
+            lambda serving: serving.with_alias(alias, None), name, request, response
         )
-        return asked.state(name, response)
+
+
+def _add_traffic(routes: APIRouter, desk: _Desk) -> None:
+    async def put(name: str, request: Request, response: Response, **part: object) -> ModelState:
+        return await desk.change(lambda serving: serving.with_(**part), name, request, response)
 
     @routes.put("/{name}/split", openapi_extra=body_of(SplitIn, required=True))
     async def set_split(name: Name, request: Request, response: Response) -> ModelState:
         """Divide the traffic among versions and aliases, which are loaded first."""
-        weights = (await asked.read(request, SplitIn)).weights
-        return await change(name, request, response, traffic=weights)
+        weights = (await desk.read(request, SplitIn)).weights
+        return await put(name, request, response, traffic=weights)
 
     @routes.delete("/{name}/split")
     async def drop_split(name: Name, request: Request, response: Response) -> ModelState:
         """Let the newest version have all traffic, also those to come."""
-        return await change(name, request, response, traffic=None)
+        return await put(name, request, response, traffic=None)
 
     @routes.put("/{name}/shadow", openapi_extra=body_of(ShadowIn, required=True))
     async def set_shadow(name: Name, request: Request, response: Response) -> ModelState:
         """Ask a version too, unseen, for a share of the requests."""
-        given = await asked.read(request, ShadowIn)
-        return await change(name, request, response, shadow=given.model_dump())
+        given = await desk.read(request, ShadowIn)
+        return await put(name, request, response, shadow=given.model_dump())
 
     @routes.delete("/{name}/shadow")
     async def drop_shadow(name: Name, request: Request, response: Response) -> ModelState:
         """Ask no version unseen."""
-        return await change(name, request, response, shadow=None)
+        return await put(name, request, response, shadow=None)
 
 
 def _expected(request: Request) -> str | None:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from models.contract import ModelCard
 from service.engine.core import Engine
+from service.http.schemas.reply import JSON
 
 OPENAPI = "/openapi.json"
 
@@ -48,6 +49,6 @@ def route(engine: Engine, write: Callable[[Sequence[ModelCard]], dict[str, Any]]
     described = Described(engine, write)
 
     async def openapi(_: Request) -> Response:
-        return Response(await described.text(), media_type="application/json")
+        return Response(await described.text(), media_type=JSON)
 
     return Route(OPENAPI, openapi, include_in_schema=False)

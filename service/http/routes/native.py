@@ -1,50 +1,23 @@
 """The native API: models, cards, predictions. A route finds, asks, wraps."""
 
-import re
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Request, Response
 
 from models.contract import ModelCard
-from models.serving import ALIAS_PATTERN
 from service.engine.catalogue import MAIN
-from service.engine.core import Engine, LoadedModel
-from service.engine.errors import ModelNotFound
+from service.engine.core import Engine
 from service.http.body import media_type
 from service.http.errors import UnsupportedMediaType
 from service.http.limits import Limits
 from service.http.prediction import Query, WireFormat, routing_key
 from service.http.prediction import predict as predict_with
+from service.http.routes.named import Name, Version, named_version
+from service.http.routes.refusals import PROBLEMS
 from service.http.schemas import arrow
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
 from service.http.schemas.native import PredictResponse
 from service.http.schemas.native import Query as JsonQuery
+from service.http.schemas.reply import JSON
 from service.sessions.live import Live
-
-JSON = "application/json"
-_NUMBER = re.compile("[1-9][0-9]{0,8}", re.ASCII)
-_ALIAS = re.compile(ALIAS_PATTERN, re.ASCII)
-
-Name = Annotated[str, Path(description="a model's name, as GET /v1/models lists it")]
-Version = Annotated[str, Path(description="a version's number, or an alias such as stable")]
-
-
-class Problem(BaseModel):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    error: str
-    request_id: str | None
-
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}}
-    for status in (400, 404, 413, 415, 422, 500, 503)
-}
 
 
 def _read(body: bytes, content_type: str | None, card: ModelCard, max_sequences: int) -> Query:
@@ -110,12 +83,3 @@ def router(engine: Engine, limits: Limits, live: Live | None) -> APIRouter:
         return (await engine.model(name, MAIN)).card
 
     return routes
-
-
-async def named_version(engine: Engine, name: str, version: str) -> LoadedModel:
-    """Return the version a path names, by number or alias; raise what ``Engine.model`` does."""
-    if _ALIAS.fullmatch(version):
-        return await engine.model(name, version)
-    if not _NUMBER.fullmatch(version):
-        raise ModelNotFound(name, f"{version:.20}")
-    return await engine.model(name, int(version))

@@ -11,8 +11,9 @@ from service.engine.core import Engine, LoadedModel
 from service.http.errors import MalformedRequest
 from service.http.limits import Limits, whole_number
 from service.http.prediction import WireFormat, predict, routing_key
-from service.http.routes.native import PROBLEMS, Name, Version, named_version
+from service.http.routes.named import Name, Version, named_version
 from service.http.routes.operations import tell_readiness
+from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.oip import BINARY, HEADER_LENGTH, InferQuery
 from service.http.schemas.oip_config import ModelConfig, model_config
 from service.http.schemas.oip_documents import (
@@ -25,6 +26,7 @@ from service.http.schemas.oip_documents import (
     infer_operation,
     metadata,
 )
+from service.http.schemas.reply import JSON
 
 _INFER: dict[str, Any] = {
     "response_model": InferResponse,
@@ -136,4 +138,4 @@ def _length(header: str | None) -> int | None:
 
 
 # The protocol's own clients declare no type at all, or octet-stream even for JSON alone.
-FORMAT = WireFormat(("application/json", BINARY, ""), _read, HEADER_LENGTH, _text)
+FORMAT = WireFormat((JSON, BINARY, ""), _read, HEADER_LENGTH, _text)

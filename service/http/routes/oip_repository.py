@@ -6,7 +6,8 @@ from service.engine.core import Engine
 from service.http.body import read_bytes
 from service.http.deadline import deadline
 from service.http.limits import Limits
-from service.http.routes.native import PROBLEMS, Name
+from service.http.routes.named import Name
+from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.document import parse
 from service.http.schemas.oip import BINARY
 from service.http.schemas.oip_repository import (
@@ -17,10 +18,11 @@ from service.http.schemas.oip_repository import (
     index,
     versions,
 )
+from service.http.schemas.reply import JSON
 from service.http.schemas.wire import Wire, body_of, validated
 
 # tritonclient declares no type, and its asyncio form octet-stream, of what is JSON.
-_ACCEPTED = ("application/json", BINARY, "")
+_ACCEPTED = (JSON, BINARY, "")
 
 
 def router(engine: Engine, limits: Limits) -> APIRouter:

@@ -1,27 +1,23 @@
-"""Sessions: open, look, move and close. A route finds, asks, wraps."""
+"""Sessions: open, look and close. A route finds, asks, wraps."""
 
-import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
-from starlette.requests import HTTPConnection
+from fastapi import APIRouter, Path, Request, Response
 
 from service.engine.core import Engine, LoadedModel
 from service.http.body import Form, read
 from service.http.deadline import deadline
-from service.http.errors import InvalidRequest
-from service.http.gate import VISITOR, Visitor
 from service.http.limits import Limits
 from service.http.prediction import routing_key
 from service.http.presence import Presence
-from service.http.routes import native
-from service.http.routes.native import JSON, Name, Version, named_version
+from service.http.routes import refusals
+from service.http.routes.named import Name, Version, named_version
+from service.http.routes.tenants import Tenant
+from service.http.schemas.reply import JSON
 from service.http.schemas.sessions import (
     SessionOut,
-    StateOut,
     describe,
     read_opening,
-    read_state,
 )
 from service.http.schemas.steps import (
     StepOut,
@@ -31,28 +27,7 @@ from service.sessions.sessions import Sessions
 from service.sessions.turns import Forecast, Session
 
 Id = Annotated[str, Path(description="a session's id, as opening it returned")]
-TENANT = "x-tenant"
-_TENANT = re.compile("[A-Za-z0-9._-]{0,64}", re.ASCII)
-
-
-def tenant_of(connection: HTTPConnection) -> str:
-    """Return whose sessions are asked for; raise InvalidRequest, Forbidden."""
-    given = connection.headers.getlist(TENANT)
-    if len(given) > 1:
-        raise InvalidRequest(TENANT, "expected one header, got several")
-    tenant = given[0] if given else ""
-    if not _TENANT.fullmatch(tenant):
-        raise InvalidRequest(TENANT, "expected at most 64 of A-Z, a-z, 0-9, '.', '_' and '-'")
-    visitor: Visitor | None = connection.scope.get(VISITOR)
-    return tenant if visitor is None else visitor.grant.tenant_of(tenant if given else None)
-
-
-async def _tenant(connection: HTTPConnection) -> str:
-    return tenant_of(connection)  # FastAPI would run it in a thread if this were no coroutine
-
-
-Tenant = Annotated[str, Depends(_tenant)]
-PROBLEMS = native.PROBLEMS | dict.fromkeys((409, 410, 429), native.PROBLEMS[422])
+PROBLEMS = refusals.PROBLEMS | dict.fromkeys((409, 410, 429), refusals.PROBLEMS[422])
 
 
 def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
@@ -73,7 +48,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
         record = session.record
         forecast = Forecast(session.stream, answer)
         body = write(record.id, record.step, forecast, model, opening.quantiles)
-        return _created(session, body)
+        return created(session, body)
 
     @routes.post("/models/{name}/sessions", status_code=201, response_model=StepOut)
     async def open_session(request: Request, name: Name, tenant: Tenant) -> Response:
@@ -105,32 +80,7 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
     return routes
 
 
-def state_router(sessions: Sessions, limits: Limits) -> APIRouter:
-    """Return the routes by which states leave, come back, and multiply."""
-    routes = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEMS)
-
-    @routes.get("/sessions/{id}/state")
-    async def export(id: Id, tenant: Tenant) -> StateOut:  # noqa: A002
-        """Export the state, signed, for ``PUT`` or for opening a session with it."""
-        return StateOut(state=await sessions.export(tenant, id))
-
-    @routes.put("/sessions/{id}/state", response_model=SessionOut)
-    async def restore(request: Request, id: Id, tenant: Tenant) -> Response:  # noqa: A002
-        """Put a session where an exported state says it stood; this takes a step's number."""
-        async with deadline(request, limits):
-            token = await read(request, limits, Form((JSON,), read_state))
-            session, model = await sessions.restore(tenant, id, token)
-        return Response(describe(session, model.card), media_type=JSON)
-
-    @routes.post("/sessions/{id}/fork", status_code=201, response_model=SessionOut)
-    async def fork(id: Id, tenant: Tenant) -> Response:  # noqa: A002
-        """Open a session that goes on from where this one stands."""
-        session, model = await sessions.fork(tenant, id)
-        return _created(session, describe(session, model.card))
-
-    return routes
-
-
-def _created(session: Session, body: bytes) -> Response:
+def created(session: Session, body: bytes) -> Response:
+    """Answer 201, and where the session is."""
     headers = {"location": f"/v1/sessions/{session.record.id}"}
     return Response(body, 201, headers, JSON)

@@ -14,9 +14,11 @@ from service.http.errors import InvalidRequest
 from service.http.limits import Limits
 from service.http.presence import Presence
 from service.http.problems import document
-from service.http.routes.native import JSON, Name
-from service.http.routes.sessions import PROBLEMS, Id, Tenant
+from service.http.routes.named import Name
+from service.http.routes.sessions import PROBLEMS, Id
+from service.http.routes.tenants import Tenant
 from service.http.schemas.document import parse
+from service.http.schemas.reply import JSON
 from service.http.schemas.steps import NamedStep, StepOut, StepsOut, read_step, read_steps
 from service.sessions.sessions import Sessions
 from service.sessions.turns import Taken, Told

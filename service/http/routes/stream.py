@@ -21,9 +21,9 @@ from service.http.limits import Limits
 from service.http.problems import document
 from service.http.reading import LARGE, Hold
 from service.http.records import Records, Visit, identify
-from service.http.routes.native import Name
-from service.http.routes.sessions import tenant_of
+from service.http.routes.named import Name
 from service.http.routes.steps import one
+from service.http.routes.tenants import tenant_of
 from service.http.schemas.document import check_elements, parse
 from service.http.schemas.steps import NamedStep, read_named
 from service.keys.errors import AccessError

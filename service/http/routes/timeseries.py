@@ -15,11 +15,13 @@ from service.http.limits import Limits
 from service.http.prediction import routing_key
 from service.http.presence import Presence
 from service.http.reading import LARGE
-from service.http.routes.native import PROBLEMS, named_version
+from service.http.routes.named import named_version
+from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.forecast import ForecastQuery, read_asked
+from service.http.schemas.reply import JSON
 from service.http.schemas.timeseries import Asked, ForecastResponse
 
-ACCEPTED = ("application/json",)
+ACCEPTED = (JSON,)
 
 
 def router(engine: Engine, limits: Limits) -> APIRouter:

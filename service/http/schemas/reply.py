@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+JSON = "application/json"
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -11,5 +12,5 @@ class Reply(NamedTuple):
     """The body of an answer, its media type, and the headers that go with them."""
 
     body: bytes
-    media_type: str = "application/json"
+    media_type: str = JSON
     headers: Mapping[str, str] = _NONE

@@ -1,0 +1,70 @@
+"""What runs as long as the application does, and what the protocol finds there meanwhile."""
+
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+
+from fastapi import FastAPI
+
+from service.http.express import Express, HotRoute
+from service.http.parts import Parts
+from service.http.protocol import EXPRESS
+from service.http.pulse import Pulse
+from service.http.records import RECORDS
+from service.http.routes import native, oip
+from service.http.shedding import SHEDDING, Shedding
+from service.http.stopping import STOPPING, Stopping
+from service.sessions.sweeper import Sweeper
+
+State = dict[str, object]
+
+# The routes that have a short way, too.
+HOT_ROUTES = (
+    HotRoute("/v1/models/{name}/predict", native.FORMAT),
+    HotRoute("/v2/models/{name}/infer", oip.FORMAT),
+)
+
+
+def lifetime(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+    """Return the lifespan that starts and stops the engine and what belongs to it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            if parts.tracing is not None:
+                stack.push_async_callback(parts.tracing.close)
+            stack.enter_context(parts.limits.reading)
+            await stack.enter_async_context(parts.engine)
+            if parts.sessions is not None:
+                await stack.enter_async_context(Sweeper(parts.sessions))
+            await stack.enter_async_context(Pulse(parts.metrics, parts.engine))
+            state = _state(parts)
+            with _frozen():
+                yield state
+        parts.metrics.flush()
+
+    return lifespan
+
+
+def _state(parts: Parts) -> State:
+    """Return what the protocol looks for: who counts and who stops, and the short way."""
+    engine, records = parts.engine, parts.records
+    state: State = {STOPPING: Stopping(engine), RECORDS: records}
+    if parts.settings.express:
+        state[EXPRESS] = Express(engine, parts.limits, records, parts.tidy, HOT_ROUTES, parts.keys)
+        state[SHEDDING] = Shedding(parts.metrics.requests)
+    return state
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keep what is loaded by now out of every collection: it stays, and is much."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
