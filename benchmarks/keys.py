@@ -59,7 +59,7 @@ def _gate(folder: Path) -> tuple[Gate, str, str]:
     issued = [issue() for _ in range(MANY)]
     limited = Keys(keys=tuple(_key(each, limited=each is issued[1]) for each in issued))
     document.change(folder / "keys.json", lambda _: limited)
-    ring = Keyring(folder / "keys.json", Usage.open(folder / "usage"), time.time())
+    ring = Keyring(folder / "keys.json", Usage.open(folder / "usage"))
     return Gate(ring), issued[0].text, issued[1].text
 
 

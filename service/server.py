@@ -9,6 +9,7 @@ listen and when to stop, a balancer has its time, and the end comes when it was 
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 import uvicorn
 
@@ -20,6 +21,7 @@ from service.http.port import Place
 from service.http.protocol import Protocol
 from service.http.stopping import STOPPING, Stopping
 from service.keeper import Marks
+from service.repeated import Repeated
 from service.settings import Settings
 
 A_LOOK = 0.05  # seconds between looks at who is still there
@@ -54,7 +56,7 @@ class Server(uvicorn.Server):
         self._register = Connections(_bounds(settings))
         self._marks = marks
         self._patience = float(settings.shutdown_timeout_s)
-        self._ticking: asyncio.Task[None] | None = None
+        self._ticking = AsyncExitStack()
 
     async def load(self) -> None:
         """Start the application; raise SystemExit if it cannot start."""
@@ -66,8 +68,8 @@ class Server(uvicorn.Server):
     async def listen(self, place: Place) -> None:
         """Accept connections."""
         loop = asyncio.get_running_loop()
-        await self.on_tick(0)
-        self._ticking = loop.create_task(self._tick(), name="tick")
+        await self._tick()
+        await self._ticking.enter_async_context(Repeated("tick", self._tick, 1.0))
         for each in place:
             each.setblocking(False)  # noqa: FBT003
             backlog = self.config.backlog
@@ -94,8 +96,7 @@ class Server(uvicorn.Server):
             connection.shutdown()
         if not await self._over(end):
             await self._cut_off()
-        if self._ticking:
-            self._ticking.cancel()
+        await self._ticking.aclose()
         await self._end_application()
 
     def _connection(self) -> Protocol:
@@ -104,9 +105,7 @@ class Server(uvicorn.Server):
         )
 
     async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(1)
-            await self.on_tick(0)  # the time of day, for the Date of every answer
+        await self.on_tick(0)  # the time of day, for the Date of every answer
 
     async def _over(self, end: float) -> bool:
         """Wait until every connection and task is over, at most until then; return whether."""

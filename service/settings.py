@@ -1,7 +1,6 @@
 """The settings of the service, read from the environment; the last module that knows it."""
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -209,7 +208,7 @@ class Settings(BaseSettings):
         """Return the keys to ask for, None for none; raise UnusableKeys or UnusableUsage."""
         if self.keys is None:
             return None
-        return Keyring(self.keys, Usage.open(self.usage), time.time())
+        return Keyring(self.keys, Usage.open(self.usage))
 
     def engine_options(self) -> EngineOptions:
         """Return what the engine must know, as its own value."""

@@ -13,6 +13,7 @@ from uvicorn.config import STARTUP_FAILURE
 from service.channel import Channel
 from service.http.port import Place
 from service.keeper import Marks
+from service.repeated import Repeated
 from service.server import Server
 from service.settings import Settings
 
@@ -64,26 +65,23 @@ async def _alone(settings: Settings, places: Sequence[Place]) -> None:
 async def _supervised(settings: Settings, number: int, keeper: int, marks: Marks) -> None:
     channel = Channel.inherited(number)
     channel.say(KEEPER, str(keeper))
-    alive = asyncio.create_task(_beat(channel), name="beat")
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGTERM, channel.note, STOP, str(settings.drain_s)
     )
-    server = Server(settings, marks)
-    await server.load()
-    channel.say(LOADED)
-    said = await channel.hear()
-    if said.word == TAKE:
-        await server.listen(said.sockets)
-        channel.say(SERVING)
-        said = await channel.hear()
-    await server.stop(float(said.value or 0))
-    alive.cancel()
 
-
-async def _beat(channel: Channel) -> None:
-    while True:
+    async def beat() -> None:
         channel.say(ALIVE)
-        await asyncio.sleep(BEAT)
+
+    async with Repeated("beat", beat, BEAT):
+        server = Server(settings, marks)
+        await server.load()
+        channel.say(LOADED)
+        said = await channel.hear()
+        if said.word == TAKE:
+            await server.listen(said.sockets)
+            channel.say(SERVING)
+            said = await channel.hear()
+        await server.stop(float(said.value or 0))
 
 
 def _run(serving: Coroutine[None, None, None]) -> int:

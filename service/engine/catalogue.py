@@ -1,6 +1,6 @@
 """What is in memory, and which version answers to which name: no files, no tasks."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -77,6 +77,8 @@ class Catalogue:
         self._shadows = shadows
         self.mirrors: dict[str, Mirror] = {}
         self.shelves: dict[str, Shelf] = {}
+        self.versions: dict[str, list[int]] = {}  # in the repository, as last seen
+        self.loading: set[Key] = set()
         self.memory: dict[Key, LoadedModel] = {}
         self.stamps: dict[Key, Stamp | None] = {}  # of the files in memory
         self.failures: dict[Key, Failure] = {}
@@ -90,6 +92,18 @@ class Catalogue:
         on_shelves = (name for name, shelf in self.shelves.items() if shelf.traffic)
         withdrawn = (name for name, shelf in self.shelves.items() if shelf.silenced)
         return sorted({*on_shelves, *withdrawn, *(name for name, _ in self.failures)})
+
+    def note_versions(self, name: str, versions: Iterable[int]) -> None:
+        """Note which versions of a model there are in the repository, oldest first."""
+        self.versions[name] = [*versions]
+        if not self.versions[name]:
+            del self.versions[name]
+
+    def index(self, name: str) -> list[VersionState]:
+        """Say where each version of a model stands, oldest first."""
+        in_memory = {version for model, version in self.memory if model == name}
+        versions = sorted(in_memory | {*self.versions.get(name, [])})
+        return [self.state(name, version) for version in versions]
 
     def loaded(self, name: str) -> list[LoadedModel]:
         """List the versions of a model that are in memory, oldest first."""
@@ -141,8 +155,10 @@ class Catalogue:
                 self.arrange(name, shelf, now, idle_seconds)
 
     def state(self, name: str, version: int) -> VersionState:
-        """Say where a version stands that is not being loaded just now."""
+        """Say where a version stands."""
         key = name, version
+        if key in self.loading:
+            return VersionState(name, version, "LOADING", "")
         if self.withdrawn(name, version):
             return VersionState(name, version, "UNAVAILABLE", "withdrawn")
         if key in self.memory:

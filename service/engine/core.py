@@ -1,10 +1,11 @@
 """The engine: models by name and version, loaded, checked, and asked."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
-from models.repository import Entry, Repository
+from models.repository import Repository
 from models.serving import Serving, ServingUnfit
 from service.engine.admission import check_rows
 from service.engine.catalogue import Catalogue, Shelf, VersionState, Which
@@ -22,6 +23,7 @@ from service.engine.runner import Device
 from service.engine.shadow import Mirror, ShadowObserver
 from service.engine.vetting.report import Report
 from service.engine.watcher import Watcher
+from service.repeated import Repeated
 
 __all__ = ["Engine", "EngineOptions", "LoadedModel", "VersionState", "insist_on_finite"]
 
@@ -50,14 +52,18 @@ class Engine:
         self._lifecycle = Lifecycle(
             repository, self._loader, self._catalogue, self.options.idle_seconds
         )
-        self._watcher = Watcher(repository, self._lifecycle, self.options.watch_seconds)
+        self._watcher = Watcher(repository, self._lifecycle)
         self._running = self._leaving = False
 
     async def __aenter__(self) -> Self:
         self._loader.choose_device()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._loader.close)
-            await stack.enter_async_context(self._watcher)
+            stack.push_async_callback(self._watcher.close)
+            await self._watcher.look()
+            await self._watcher.settle()
+            if self.watching:
+                await stack.enter_async_context(self._watching())
             self._stack = stack.pop_all()
         self._running = True
         return self
@@ -65,6 +71,10 @@ class Engine:
     async def __aexit__(self, *_: object) -> None:
         self._running = False
         await self._stack.aclose()
+
+    def _watching(self) -> Repeated:
+        seconds, away = self.options.watch_seconds, (OSError,)  # a file system, for a while
+        return Repeated("watcher", self._watcher.look, seconds, foreseen=away)
 
     @property
     def device(self) -> Device | None:
@@ -88,13 +98,13 @@ class Engine:
         """List the models that serve, and those that were unloaded or failed to load."""
         return self._catalogue.names()
 
-    def versions(self, name: str) -> list[Entry]:
-        """List a model's versions in the repository, oldest first."""
-        return self._repository.versions(name)
+    def versions(self, name: str) -> list[int]:
+        """List a model's versions in the repository as this process last saw it, oldest first."""
+        return self._catalogue.versions.get(name, [])
 
     def index(self, name: str) -> list[VersionState]:
         """Say where each version of a model stands in this process, oldest first."""
-        return self._lifecycle.index(name)
+        return self._catalogue.index(name)
 
     def failures(self, name: str) -> dict[int, str]:
         """Say which versions of a model could not be loaded, and why."""
@@ -164,14 +174,13 @@ class Engine:
         if version is not None:
             await self._lifecycle.try_again(name, version)
         await self.change(name, lambda serving: serving.with_loaded(version), expected, retry=True)
-        serving, versions = self.desired(name), self.versions(name)
+        serving, failures = self.desired(name), self.failures(name)
         if version is None and not serving.traffic:
             newest = max(
-                (each.version for each in versions if not serving.withdraws(each.version)),
-                default=None,
+                (each for each in self.versions(name) if not serving.withdraws(each)), default=0
             )
-            if newest in self.failures(name):
-                raise ModelUnavailable(name, newest or 0, self.failures(name)[newest or 0])
+            if newest in failures:
+                raise ModelUnavailable(name, newest, failures[newest])
 
     async def unload(
         self, name: str, version: int | None = None, expected: str | None = None
@@ -181,7 +190,7 @@ class Engine:
 
         Requests on their way are answered still.  Raises ModelNotFound, and what ``change`` does.
         """
-        if version is not None and version not in {each.version for each in self.versions(name)}:
+        if version is not None and version not in await self._published(name):
             raise ModelNotFound(name, version)
         await self.change(name, lambda serving: serving.with_unloaded(version), expected)
 
@@ -193,18 +202,23 @@ class Engine:
 
         Raises ServingUnfit where there is none before, and what ``change`` does.
         """
-        main, state = self.newest(name), self.desired(name)
         if version is None:
+            versions = await self._published(name)
+            main, state = self.newest(name), self.desired(name)
             older = [
-                each.version
-                for each in self.versions(name)
-                if main and each.version < main.entry.version and not state.withdraws(each.version)
+                each
+                for each in versions
+                if main and each < main.entry.version and not state.withdraws(each)
             ]
             if not older:
                 raise ServingUnfit(f"There is no version of {name!r} to go back to.")
             version = older[-1]
         traffic = {str(version): 1.0}
         await self.change(name, lambda serving: serving.with_(traffic=traffic), expected)
+
+    async def _published(self, name: str) -> list[int]:
+        """List a model's versions as the repository has them now."""
+        return [each.version for each in await asyncio.to_thread(self._repository.versions, name)]
 
     async def replace(self, name: str, serving: Serving, expected: str | None = None) -> None:
         """Give a model a state, whatever it was, also an unreadable one; raise as ``change``."""
@@ -213,7 +227,7 @@ class Engine:
     @property
     def watching(self) -> bool:
         """Whether what is published and changed is taken up by itself."""
-        return self._watcher.alive
+        return self.options.watch_seconds > 0
 
     def shelf(self, name: str) -> Shelf:
         """Return what a model shall do and does in this process; not to be changed."""

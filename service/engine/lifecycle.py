@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from models.repository import Entry, Repository, Stamp
 from models.serving import Serving, ServingUnreadable
-from service.engine.catalogue import Catalogue, Failure, Key, Shelf, VersionState
+from service.engine.catalogue import Catalogue, Failure, Key, Shelf
 from service.engine.errors import (
     ModelNotFound,
     ModelRejected,
@@ -58,12 +58,12 @@ class Lifecycle:
         self._clock = clock
         self._turns: dict[str, asyncio.Lock] = {}  # by name: one convergence at a time
         self._loads: dict[Key, asyncio.Lock] = {}  # by version: one load at a time
-        self._loading: set[Key] = set()
 
     async def converge(self, name: str, *, retry: bool = False) -> None:
         """Let a model serve as its state says, as far as its files allow."""
         async with self._turns.setdefault(name, asyncio.Lock()):
             seen = await asyncio.to_thread(self._look, name)
+            self._catalogue.note_versions(name, seen.entries)
             shelf = await self._fill(name, seen, retry=retry)
             self._catalogue.arrange(name, shelf, self._clock(), self._idle_seconds)
             for problem in shelf.problems:
@@ -133,17 +133,6 @@ class Lifecycle:
     def tidy(self) -> None:
         """Let go of versions that nothing wants and nobody has asked for lately."""
         self._catalogue.tidy(self._clock(), self._idle_seconds)
-
-    def index(self, name: str) -> list[VersionState]:
-        """Say where each version of a model stands, oldest first."""
-        versions = {entry.version for entry in self._repository.versions(name)}
-        versions |= {version for model, version in self._catalogue.memory if model == name}
-        return [
-            VersionState(name, version, "LOADING", "")
-            if (name, version) in self._loading
-            else self._catalogue.state(name, version)
-            for version in sorted(versions)
-        ]
 
     def _look(self, name: str) -> _Seen:
         entries = {entry.version: entry for entry in self._repository.versions(name)}
@@ -220,7 +209,7 @@ class Lifecycle:
             failure = catalogue.failures.get(key)
             if failure and failure.stamp == stamp and not retry:
                 return present
-            self._loading.add(key)
+            catalogue.loading.add(key)
             try:
                 catalogue.keep(await self._loader.load(seen.entries[version]), stamp)
             except (ModelRejected, OSError, MemoryError, RuntimeError) as exc:
@@ -228,7 +217,7 @@ class Lifecycle:
                 catalogue.failures[key] = Failure(stamp, str(exc), report)
                 log.warning("%s", ModelUnavailable(name, version, str(exc)))
             finally:
-                self._loading.discard(key)
+                catalogue.loading.discard(key)
             return catalogue.memory.get(key)
 
 

@@ -1,77 +1,62 @@
-"""Look at the repository now and then, and take up what has changed in it."""
+"""Look at the repository, and take up what has changed in it."""
 
 import asyncio
 import logging
-from types import TracebackType
-from typing import Self
 
 from models.repository import Repository, Stamp
 from service.engine.lifecycle import Lifecycle
 
 log = logging.getLogger(__name__)
 
+ABREAST = 2  # models taken up at a time: each may take the memory and processor of a check
+
 
 class Watcher:
     """
-    Brings each model whose files have changed to its state, while its block lasts.
+    Brings each model whose files have changed to its state; no model waits for a slow one.
 
     It asks for the stamps of the files each time: that works on every file system, and costs a
     few microseconds a file, in a thread.
     """
 
-    def __init__(self, repository: Repository, lifecycle: Lifecycle, seconds: float) -> None:
+    def __init__(self, repository: Repository, lifecycle: Lifecycle) -> None:
         self._repository = repository
         self._lifecycle = lifecycle
-        self._seconds = seconds
         self._seen: dict[str, dict[int | str, Stamp]] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Whether changes would be seen."""
-        return self._task is not None and not self._task.done()
-
-    async def __aenter__(self) -> Self:
-        await self.look()
-        if self._seconds:
-            self._task = asyncio.create_task(self._watch(), name="watcher")
-            self._task.add_done_callback(_lament)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._free = asyncio.Semaphore(ABREAST)
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # by model
 
     async def look(self) -> None:
-        """Take up every change since the last look."""
-        found = await asyncio.to_thread(self._stamps)
-        for name, stamps in sorted(found.items()):
-            if stamps != self._seen.get(name, {}):
-                await self._lifecycle.converge(name)
-                self._seen[name] = stamps
+        """Begin to take up every change since the last look."""
+        for name, stamps in sorted((await asyncio.to_thread(self._stamps)).items()):
+            if name not in self._tasks and stamps != self._seen.get(name, {}):
+                task = asyncio.create_task(self._take_up(name, stamps), name=f"take up {name}")
+                self._tasks[name] = task
         self._lifecycle.tidy()
+
+    async def settle(self) -> None:
+        """Wait until what was begun is taken up."""
+        await asyncio.gather(*self._tasks.values())
+
+    async def close(self) -> None:
+        """Take up nothing more."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take_up(self, name: str, stamps: dict[int | str, Stamp]) -> None:
+        try:
+            async with self._free:
+                await self._lifecycle.converge(name)
+            self._seen[name] = stamps
+        except OSError as exc:  # a file system that is away for a while
+            log.warning("%s cannot be looked at: %s", name, exc)
+        except Exception:  # a defect with one model must not keep the others from theirs
+            log.exception("what has changed of %s could not be taken up", name)
+        finally:
+            del self._tasks[name]
 
     def _stamps(self) -> dict[str, dict[int | str, Stamp]]:
         names = {*self._repository.names(), *self._seen}
         return {name: self._repository.stamps(name) for name in names}
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            try:
-                await self.look()
-            except OSError as exc:  # a file system that is away for a while
-                log.warning("the repository cannot be looked at: %s", exc)
-            except Exception:  # a defect of one look must not end them all
-                log.exception("what has changed in the repository could not be taken up")
-
-
-def _lament(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        log.critical("nobody watches the repository any more", exc_info=task.exception())

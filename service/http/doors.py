@@ -15,7 +15,7 @@ _HERE = re.compile(rb"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNO
 class Strangers:
     """On a public address, because someone said so: all but administering."""
 
-    def enter(self, asked: Asked) -> None:
+    async def enter(self, asked: Asked) -> None:
         """Let a request in that needs no administrator; raise NoKey."""
         if _administers(asked, but=_STRANGERS):
             raise NoKey
@@ -29,7 +29,7 @@ class Household:
     administers must not come from a page, and not by a name that is not this machine's.
     """
 
-    def enter(self, asked: Asked) -> None:
+    async def enter(self, asked: Asked) -> None:
         """Let a request in that no other site can have made; raise Forbidden."""
         if _administers(asked, but=frozenset(Scope) - ADMIN) and _is_of_another_page(asked):
             raise Forbidden("Without keys who administers asks localhost, and from no page.")

@@ -5,21 +5,33 @@ Whoever asks shows a key, but for what the table opens to anyone.  Services with
 doors of ``doors``.
 """
 
+import asyncio
 import time
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from starlette.routing import BaseRoute, Match
 
 from service.http.scopes import ADMIN, ANYONE, Rule, needs, rule_of
 from service.keys.document import Scope
-from service.keys.errors import AccessError, Forbidden, NoKey, UsageUnavailable, WrongKey
+from service.keys.errors import (
+    AccessError,
+    Forbidden,
+    NoKey,
+    UsageLocked,
+    UsageUnavailable,
+    WrongKey,
+)
 from service.keys.ring import Grant, Keyring
+from service.repeated import Repeated
 
 Asked = MutableMapping[str, Any]  # an ASGI scope; the word is taken by what a key may do
 Headers = Sequence[tuple[bytes, bytes]]
 
 VISITOR = "visitor"  # where a request's scope holds who asks
+PATIENCE = 1.0  # seconds for a file that another process has, or a disk that is slow
+A_MOMENT = 0.001  # seconds until a file that was locked is asked for again
 _BEARER = b"bearer "
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
 
@@ -32,9 +44,9 @@ class Visitor:
     def __init__(self, gate: "Gate", grant: Grant, scopes: frozenset[Scope]) -> None:
         self._gate, self.grant, self._scopes = gate, grant, scopes
 
-    def charge(self) -> None:
+    async def charge(self) -> None:
         """Count one request, or one message of a stream; raise AccessError."""
-        self._gate.charge(self.grant)
+        await self._gate.charge(self.grant)
 
     def stays(self) -> bool:
         """Whether the key still opens what it did; from now on it is held to what it may by now."""
@@ -51,18 +63,18 @@ class Gate:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def enter(self, asked: Asked) -> Visitor | None:
+    async def enter(self, asked: Asked) -> Visitor | None:
         """Say who sends a request, there and in it, None where anyone may; raise AccessError."""
         rule = rule_for(asked)
         if rule is not None and rule.scopes is ANYONE:
             return None
-        grant = self._find(asked["headers"])
+        grant = await self._find_anew(asked["headers"])
         scopes = rule.scopes if rule else ADMIN
         visitor = Visitor(self, grant, scopes)
         asked[VISITOR], asked["caller"] = visitor, grant.name
         if scopes.isdisjoint(grant.scopes) and not (rule is None and leads_nowhere(asked)):
             raise _missing(scopes)
-        visitor.charge()
+        await visitor.charge()
         return visitor
 
     def find(self, method: str, path: str, headers: Headers) -> Grant:
@@ -79,19 +91,42 @@ class Gate:
             return self._keyring.holds(grant, now) and (
                 grant.meter is None or grant.meter.take(now) is None
             )
-        except UsageUnavailable:
+        except (UsageLocked, UsageUnavailable):
             return False
 
-    def charge(self, grant: Grant) -> None:
+    async def charge(self, grant: Grant) -> None:
         """Count one request of a key; raise AccessError if it is one too many."""
-        if grant.meter is not None:
-            reached = grant.meter.take(time.time())
-            if reached is not None:
-                raise reached
+        if grant.meter is None:
+            return
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            try:
+                reached = grant.meter.take(time.time())
+                break
+            except UsageLocked as exc:
+                if time.monotonic() > give_up:
+                    raise UsageUnavailable from exc
+                await asyncio.sleep(A_MOMENT)
+        if reached is not None:
+            raise reached
+
+    def followed(self) -> Repeated:
+        """Return what keeps in force what the file of keys says, while its block lasts."""
+        return self._keyring.followed()
 
     def renew(self, grant: Grant) -> Grant | None:
         """Return what the key allows by now, None if nothing."""
         return self._keyring.renew(grant, time.time())
+
+    async def _find_anew(self, headers: Headers) -> Grant:
+        """Do what ``_find`` does, also for a key that was made just now."""
+        try:
+            return self._find(headers)
+        except WrongKey:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await self._keyring.look_aside()
+            return self._find(headers)
 
     def _find(self, headers: Headers) -> Grant:
         shown = [(name, value) for name, value in headers if name in _CREDENTIALS]

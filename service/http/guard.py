@@ -33,7 +33,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            visitor = self._gate.enter(scope)
+            visitor = await self._gate.enter(scope)
         except AccessError as exc:
             await self._refuse(exc, scope, receive, send)
             return

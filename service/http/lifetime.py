@@ -19,7 +19,7 @@ from service.http.records import RECORDS
 from service.http.routes import native, oip
 from service.http.shedding import SHEDDING, Shedding
 from service.http.stopping import STOPPING, Stopping
-from service.sessions.sweeper import Sweeper
+from service.sessions.sweeper import sweeper
 
 State = dict[str, object]
 
@@ -41,7 +41,10 @@ def lifetime(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[St
             stack.enter_context(parts.limits.reading)
             await stack.enter_async_context(parts.engine)
             if parts.sessions is not None:
-                await stack.enter_async_context(Sweeper(parts.sessions))
+                stack.push_async_callback(parts.sessions.end)
+                await stack.enter_async_context(sweeper(parts.sessions))
+            if parts.keys is not None:
+                await stack.enter_async_context(parts.keys.followed())
             await stack.enter_async_context(Pulse(parts.metrics, parts.engine))
             state = _state(parts)
             with _frozen():

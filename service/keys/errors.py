@@ -10,6 +10,7 @@ AccessError
         RateReached
         QuotaReached
     UsageUnavailable
+UsageLocked: never told; who asks is counted a moment later
 UnusableKeys, UnusableUsage: of the files, never of a request
 """
 
@@ -84,6 +85,10 @@ class UsageUnavailable(AccessError):
 
     def __init__(self) -> None:
         super().__init__("What the key has used cannot be counted.")
+
+
+class UsageLocked(Exception):
+    """Another process has the file, for longer than it takes to count."""
 
 
 class UnusableKeys(Exception):

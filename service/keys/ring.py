@@ -1,7 +1,9 @@
 """The keys in force: the file, read again when it changes, and what each text opens."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from hmac import compare_digest
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +13,9 @@ from service.keys.errors import Forbidden, UnusableKeys, WrongKey
 from service.keys.limits import Quota, Rate
 from service.keys.secrets import digest, id_of
 from service.keys.usage import Meter, Usage
+from service.repeated import Repeated
 
-PERIOD = 0.5  # seconds for which nobody looks whether the file has changed
+PERIOD = 0.5  # seconds between two looks whether the file has changed
 _NOBODY = bytes(32)  # the digest of no text that anyone knows
 log = logging.getLogger(__name__)
 
@@ -44,73 +47,66 @@ class Keyring:
     Who may ask; time is an argument, and whoever asks says when.
 
     A file that is gone lets nobody in.  One that cannot be read leaves in force what was, and the
-    log says so: a slip of the pen must not stop a service.
+    log says so: a slip of the pen must not stop a service.  After the first time the file is read
+    in a thread of its own: a disk that does not answer holds up no request.
     """
 
-    def __init__(self, path: Path, usage: Usage, now: float) -> None:
+    def __init__(self, path: Path, usage: Usage) -> None:
         """Read the file; raise UnusableKeys."""
         self._path, self._usage = path, usage
+        self._thread = ThreadPoolExecutor(1, "keys")
         self._seen = _stamp(path)
-        self._next = now + PERIOD
-        self._keys = read(path)
-        self._grants = self._all()
+        self._put_in_force(read(path))
 
     def find(self, text: bytes, now: float) -> Grant:
         """Return what a key's text opens; raise WrongKey."""
-        self._look(now)
-        grant = self._found(text)
-        if grant is None:  # one that was made just now
-            self._next = now
-            self._look(now)
-            grant = self._found(text)
-        if grant is None:
+        # An id that is not known costs what a wrong secret does.
+        grant = self._grants.get(id_of(text) or "")
+        same = compare_digest(digest(text), grant.digest if grant else _NOBODY)
+        if grant is None or not same:
             raise WrongKey
         if now >= grant.expires:
             raise WrongKey("The key has expired.")
         return grant
 
-    def _found(self, text: bytes) -> Grant | None:
-        # An id that is not known costs what a wrong secret does.
-        grant = self._grants.get(id_of(text) or "")
-        same = compare_digest(digest(text), grant.digest if grant else _NOBODY)
-        return grant if same else None
-
     def holds(self, grant: Grant, now: float) -> bool:
         """Whether what was found a while ago still is, word for word."""
-        self._look(now)
         return grant.keys is self._keys and now < grant.expires
 
     def renew(self, grant: Grant, now: float) -> Grant | None:
         """Return what the key allows by now; None if it is revoked or has expired."""
-        self._look(now)
         new = self._grants.get(grant.id)
         valid = new is not None and new.digest == grant.digest and now < new.expires
         return new if valid else None
 
-    def _look(self, now: float) -> None:
-        if now < self._next <= now + PERIOD:
-            return
-        self._next = now + PERIOD
-        stamp = _stamp(self._path)
-        if stamp != self._seen:
-            self._seen = stamp
-            self._read()
+    def followed(self) -> Repeated:
+        """Return what keeps in force what the file says, while its block lasts."""
+        return Repeated("keys", self.look_aside, PERIOD)
 
-    def _read(self) -> None:
+    async def look_aside(self) -> None:
+        """Look in a thread; whoever waits no longer ends no look."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self.look)
+
+    def look(self) -> None:
+        """Take up what has changed of the file; for one thread at a time."""
+        stamp = _stamp(self._path)
+        if stamp == self._seen:
+            return
+        self._seen = stamp
         try:
-            self._keys = read(self._path) if self._seen else Keys()
+            self._put_in_force(read(self._path) if stamp else Keys())
         except UnusableKeys as exc:
             problem = str(exc)
         else:
-            self._grants = self._all()
             log.warning("keys in force: %d", len(self._grants))
             return
         log.error("%s; the keys before stay in force", problem)
 
-    def _all(self) -> Mapping[str, Grant]:
-        return {key.id: self._grant(key) for key in self._keys.keys}
+    def _put_in_force(self, keys: Keys) -> None:
+        self._grants: Mapping[str, Grant] = {key.id: self._grant(key, keys) for key in keys.keys}
+        self._keys = keys
 
-    def _grant(self, key: Key) -> Grant:
+    def _grant(self, key: Key, keys: Keys) -> Grant:
         rate = Rate.parse(key.rate, key.burst) if key.rate else None
         quota = Quota.parse(key.quota) if key.quota else None
         limited = rate is not None or quota is not None
@@ -123,7 +119,7 @@ class Keyring:
             key.any_tenant,
             key.expires.timestamp() if key.expires else float("inf"),
             Meter(self._usage, key.id, rate, quota) if limited else None,
-            self._keys,
+            keys,
         )
 
 

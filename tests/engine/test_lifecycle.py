@@ -13,8 +13,10 @@ import pytest
 from models.repository import Repository
 from models.serving import ServingChanged, ServingNotKept, ServingUnfit
 from models.states import FILE
+from service.engine import loading
 from service.engine.core import Engine, EngineOptions
 from service.engine.errors import ModelNotFound, ModelUnavailable, ModelWithdrawn
+from service.engine.watcher import ABREAST
 from tests.doubles import VERDICTS, row, within
 from tests.engine.test_core import ask, publish, publish_garbage
 
@@ -259,6 +261,35 @@ async def test_a_folder_that_cannot_be_written_keeps_what_serves(repository, tmp
             await engine.unload("small")
         await engine.load("small")  # which changes nothing
         assert await within(ask(engine, 100)) == 102
+
+
+async def test_a_model_that_is_slow_to_check_delays_no_other_and_few_are_checked_at_a_time(
+    repository, monkeypatch
+):
+    begun, go_on, real = [], threading.Event(), loading.vet
+
+    def vet(path, name, *others):
+        if name.startswith("slow"):
+            begun.append(name)
+            assert go_on.wait(10)
+        return real(path, name, *others)
+
+    monkeypatch.setattr(loading, "vet", vet)
+    async with Engine(repository, OPTIONS) as engine:
+        try:
+            publish(repository, "slow-1")
+            await until(lambda: begun)
+            publish(repository, "quick")
+            await until(lambda: serves(engine, "quick"))
+            assert not serves(engine, "slow-1")
+            for number in range(2, ABREAST + 2):
+                publish(repository, f"slow-{number}")
+            await until(lambda: len(begun) == ABREAST)
+            await asyncio.sleep(5 * OPTIONS.watch_seconds)
+            assert len(begun) == ABREAST
+        finally:
+            go_on.set()
+        await until(lambda: serves(engine, f"slow-{ABREAST + 1}"))
 
 
 async def test_a_pipe_in_the_place_of_a_state_stops_neither_the_model_nor_who_watches(repository):

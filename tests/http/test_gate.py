@@ -1,9 +1,11 @@
 """Default-deny: every route there is, asked without a key and with each."""
 
+import asyncio
+import fcntl
 import json
 import re
 import socket
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -11,11 +13,16 @@ from urllib.parse import quote
 import pytest
 from fastapi import FastAPI
 
+from service.http import gate
 from service.http.doors import Household, Strangers
 from service.http.gate import Gate
 from service.http.scopes import TABLE, rule_of
+from service.keys import ring
+from service.keys.errors import UsageUnavailable
 from service.keys.ring import Keyring
+from service.keys.secrets import issue
 from service.keys.usage import Usage
+from tests.doubles import within
 from tests.http.asking import FORGOTTEN, Asker, asking
 from tests.keys.made import Keys
 
@@ -34,8 +41,8 @@ def texts(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory, texts) -> Iterator[Asker]:
     folder = tmp_path_factory.mktemp("gate")
-    ring = Keyring(Path(texts["file"]), Usage.open(folder / "usage"), time.time())
-    with asking(folder, Gate(ring)) as client:
+    keyring = Keyring(Path(texts["file"]), Usage.open(folder / "usage"))
+    with asking(folder, Gate(keyring)) as client:
         yield client
 
 
@@ -211,6 +218,45 @@ def test_refusals_are_counted_under_routes_that_are_there(client, texts):
     assert {("POST", "/v1/models/{name}/predict", "401"), ("POST", "none", "401")} <= {*counted}
     assert {route for _, route, _ in counted} <= known
     assert {method for method, _, _ in counted} <= {*METHODS[:7], "other"}
+
+
+def test_a_key_that_was_made_just_now_opens_at_once(client, texts):
+    Keys(Path(texts["file"]).parent).add("second")
+    second = Keys(Path(texts["file"]).parent).add("third")
+    assert ask(client, "GET", "/v1/models", key=second) == 200
+
+
+def test_a_disk_that_does_not_answer_holds_up_no_key_that_is_known(client, texts, monkeypatch):
+    answers = threading.Event()
+    monkeypatch.setattr(ring, "_stamp", lambda _: answers.wait(10))
+    monkeypatch.setattr(gate, "PATIENCE", 0.05)
+    try:
+        assert ask(client, "GET", "/v1/models", key=issue().text) == 401  # which is looked for
+        assert ask(client, "GET", "/v1/models", key=texts["predict"]) == 200
+    finally:
+        answers.set()
+
+
+async def test_a_request_is_counted_when_whoever_has_the_file_of_counts_lets_go(
+    tmp_path, monkeypatch
+):
+    text = Keys(tmp_path).add("acme", "--rate", "2/s")
+    door = Gate(Keyring(tmp_path / "keys.json", Usage.open(tmp_path / "usage")))
+    grant = door.find("POST", "/v1/models/small/predict", [(b"x-api-key", text.encode())])
+    with (tmp_path / "usage").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert not door.passes(grant)  # the long way waits, and no thread does
+        charged = asyncio.create_task(door.charge(grant))
+        await asyncio.sleep(5 * gate.A_MOMENT)
+        assert not charged.done()
+        fcntl.flock(other, fcntl.LOCK_UN)
+        await within(charged)
+        assert door.passes(grant)
+        assert not door.passes(grant)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        monkeypatch.setattr(gate, "PATIENCE", 0.0)
+        with pytest.raises(UsageUnavailable):
+            await door.charge(grant)
 
 
 def test_strangers_let_in_without_keys_predict_and_do_not_administer(tmp_path):

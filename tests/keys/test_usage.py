@@ -1,5 +1,6 @@
 """Counts that many processes share, on a real file."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -8,7 +9,13 @@ import time
 
 import pytest
 
-from service.keys.errors import QuotaReached, RateReached, UnusableUsage, UsageUnavailable
+from service.keys.errors import (
+    QuotaReached,
+    RateReached,
+    UnusableUsage,
+    UsageLocked,
+    UsageUnavailable,
+)
 from service.keys.limits import Quota, Rate
 from service.keys.usage import Meter, Usage
 
@@ -17,13 +24,24 @@ NOON = 20_000 * 86_400.0 + 43_200
 TAKER = """
 import sys
 from pathlib import Path
+from service.keys.errors import UsageLocked
 from service.keys.limits import Quota, Rate
 from service.keys.usage import Meter, Usage
 limits = Rate.parse(sys.argv[2]), Quota.parse("1000000/day")
 meter = Meter(Usage.open(Path(sys.argv[1])), "0123456789ab", *limits)
 print("ready", flush=True)
 sys.stdin.readline()
-print(sum(meter.take({now}) is None for _ in range(int(sys.argv[3]))), flush=True)
+
+
+def take():
+    while True:
+        try:
+            return meter.take({now})
+        except UsageLocked:
+            pass
+
+
+print(sum(take() is None for _ in range(int(sys.argv[3]))), flush=True)
 """
 
 
@@ -149,6 +167,15 @@ def test_what_cannot_be_counted_is_not_let_in(path):
     usage.close()
     with pytest.raises(UsageUnavailable):
         limited.take(NOON)
+
+
+def test_whoever_has_the_file_for_long_is_not_waited_for(path):
+    limited = meter(path, "2/s")
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UsageLocked):
+            limited.take(NOON)
+    assert limited.take(NOON) is None
 
 
 def test_another_file_is_left_as_it_is(path):

@@ -20,7 +20,7 @@ from service.sessions.sqlite import SqliteStore
 from service.sessions.steps import Inputs
 from service.sessions.store import Change, Limits
 from service.sessions.stream import begin
-from service.sessions.sweeper import Sweeper
+from service.sessions.sweeper import sweeper
 from tests.doubles import within
 from tests.sessions.house import SUM, WINDOW, Number, column, living
 
@@ -164,7 +164,7 @@ async def test_the_sweeper_lets_idle_sessions_go_and_outlives_a_store_that_fails
         return await real(now, limit)
 
     monkeypatch.setattr(house.store, "expire", expire)
-    async with Sweeper(house.sessions, pause=0.01):
+    async with sweeper(house.sessions, pause=0.01):
         while (await house.store.usage()).sessions:
             await within(asyncio.sleep(0.005))
     assert len(calls) >= 2

@@ -112,7 +112,7 @@ def _add_models(routes: APIRouter, engine: Engine) -> None:
 
 def _metadata(engine: Engine, model: LoadedModel) -> ModelMetadata:
     name = model.entry.name
-    return metadata(model.card, [entry.version for entry in engine.versions(name)])
+    return metadata(model.card, engine.versions(name))
 
 
 def _ready(model: LoadedModel, response: Response) -> ModelReady:

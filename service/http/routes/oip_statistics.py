@@ -36,8 +36,8 @@ def router(engine: Engine, metrics: Metrics) -> APIRouter:
     async def one_version(name: Name, version: Version) -> StatisticsResponse:
         """Count what one version has answered, in memory or not; an alias is one that is."""
         for each in engine.versions(name):
-            if str(each.version) == version:
-                return await answer([(name, each.version)])
+            if str(each) == version:
+                return await answer([(name, each)])
         named = None if version.isdecimal() else engine.serving(name, version)
         if named is None:
             raise ModelNotFound(name, f"{version:.20}")

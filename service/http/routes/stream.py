@@ -96,7 +96,7 @@ async def _answers(
 ) -> list[bytes]:
     """Return what each message is told, in order."""
     request_id = who.request_id
-    charged = [_charge(who) for _ in messages]
+    charged = [await _charge(who) for _ in messages]
     size = sum(map(len, messages))
     try:
         with Hold(limits.reading) as hold:
@@ -121,11 +121,11 @@ async def _answers(
     return [each if isinstance(each, bytes) else one(each, next(told), request_id) for each in read]
 
 
-def _charge(who: Who) -> bytes | None:
+async def _charge(who: Who) -> bytes | None:
     """Count a message against the limits of its key; return what to say if it is one too many."""
     try:
         if who.visitor is not None:
-            who.visitor.charge()
+            await who.visitor.charge()
     except AccessError as exc:
         return _refusal(exc, who.request_id)
     return None

@@ -111,7 +111,7 @@ def summary(engine: Engine, name: str) -> ModelSummary:
         name=name,
         state="ready" if model and model.batcher.ready else "unavailable",
         version=model.entry.version if model else None,
-        versions=[entry.version for entry in engine.versions(name)],
+        versions=engine.versions(name),
         provider=model.provider if model else None,
         description=model.card.description if model else "",
         failures=engine.failures(name),
