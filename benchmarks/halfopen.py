@@ -29,7 +29,7 @@ from benchmarks.http import CALM, json_body, windows
 from benchmarks.load import Load, measure
 from benchmarks.models import published, recipe
 from examples.serving import Served, serving
-from service.files import raise_limit
+from service.descriptors import raise_limit
 
 HALF = b"POST /v1/models/bench-lstm/predict HTTP/1.1\r\nHost: x\r\n"
 WARM_UP = 1.0  # seconds that wrk takes before it counts

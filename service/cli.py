@@ -16,16 +16,16 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
-from service import files
-from service.accuracy import describe, summary
+from service import descriptors
+from service.commands.accuracy import describe, summary
+from service.commands.keys import keys
+from service.commands.versions import versions
 from service.http.metrics import MULTIPROCESS
 from service.http.port import Place, bind, is_public
-from service.keys.commands import keys
 from service.keys.errors import UnusableKeys, UnusableUsage
 from service.sessions.errors import UnusableStore
 from service.settings import Settings
 from service.supervisor import supervise
-from service.versions import versions
 
 _ALMOST = 0.85  # likeness of a setting's name to one that is misspelt, of 1
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
@@ -95,7 +95,7 @@ def serve(host: str, port: int) -> None:
         _insist_on_cuda()
     _check_store(settings)
     _check_keys(settings, host)
-    files.raise_limit()
+    descriptors.raise_limit()
     with ExitStack() as stack:
         if settings.workers > 1:
             folder = tempfile.TemporaryDirectory(prefix="seqserve-metrics-")
@@ -141,8 +141,8 @@ main.add_command(versions)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def check(target: str, folder: Path | None, version: int | None, *, as_json: bool) -> None:
     """Check a model file as the service does before it serves; end with 1 if it is refused."""
+    from service.commands.verdicts import describe as describe_report  # noqa: PLC0415
     from service.engine.vetting.verdict import ModelRefused, vet  # noqa: PLC0415  loads the runtime
-    from service.verdicts import describe as describe_report  # noqa: PLC0415
 
     settings = _settings()
     path, name = Path(target), None

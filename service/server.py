@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 
 import uvicorn
 
-from service.files import affordable
+from service.descriptors import affordable
 from service.http.answers import refusal
 from service.http.connections import Bounds, Connections
 from service.http.errors import WorkerDied

@@ -31,7 +31,34 @@ def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
             return False
         if row.future is not None or card.known or row.carry or row.state is not None:
             return False
-    return bool(np.isfinite(np.concatenate([row.sequence for row in rows])).all())
+    return _finite_together([row.sequence for row in rows])
+
+
+def unfit_steps(
+    values: Sequence[Array], futures: Sequence[Array | None], card: ModelCard
+) -> dict[int, InvalidSequence]:
+    """Return what does not fit of steps, (steps, features) and (horizon, known), by its place."""
+    shape = (len(card.features),)
+    if (
+        not card.known
+        and all(each is None for each in futures)
+        and all(each.shape[1:] == shape for each in values)
+        and _finite_together(values)
+    ):
+        return {}
+    found = {}
+    for place, (steps, future) in enumerate(zip(values, futures, strict=True)):
+        try:
+            check_steps(steps, card, "values", card.features)
+            check_future(future, card, "future", card.known)
+        except InvalidSequence as exc:
+            found[place] = exc
+    return found
+
+
+def _finite_together(values: Sequence[Array]) -> bool:
+    """Whether all values are finite: the common case, asked of all at once."""
+    return bool(np.isfinite(np.concatenate(values)).all())
 
 
 def check_steps(sequence: Array, card: ModelCard, place: str, columns: tuple[str, ...]) -> None:

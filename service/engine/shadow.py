@@ -19,7 +19,7 @@ MOST_SEQUENCES = 16  # of one request; the others are not compared
 MOST_WAITING = 64  # requests; more are dropped
 _ALIKE = ("task", "features", "known", "calendar", "static", "targets", "horizon", "classes")
 
-Outcome: TypeAlias = Literal["compared", "dropped", "failed"]
+Fate: TypeAlias = Literal["compared", "dropped", "failed"]
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ Found: TypeAlias = Mapping[str, Difference]  # by target, or by class
 class ShadowObserver(Protocol):
     """Hears of every request that a shadow was to be asked, on the event loop."""
 
-    def on_shadow(self, shadow: LoadedModel, outcome: Outcome, found: Found) -> None:
+    def on_shadow(self, shadow: LoadedModel, fate: Fate, found: Found) -> None:
         """Hear what became of one, and by how much its answers differ."""
 
 
@@ -70,7 +70,7 @@ class Mirror:
     model: LoadedModel
     share: float
     observer: ShadowObserver | None = None
-    outcomes: dict[Outcome, int] = field(
+    outcomes: dict[Fate, int] = field(
         default_factory=lambda: {"compared": 0, "dropped": 0, "failed": 0}
     )
     differences: dict[int, dict[str, Difference]] = field(default_factory=dict)  # by who answered
@@ -162,10 +162,10 @@ class Mirror:
             known.setdefault(name, Difference()).add(found[name])
         return found
 
-    def _over(self, outcome: Outcome, found: Found | None = None) -> None:
-        self.outcomes[outcome] += 1
+    def _over(self, fate: Fate, found: Found | None = None) -> None:
+        self.outcomes[fate] += 1
         if self.observer:
-            self.observer.on_shadow(self.model, outcome, found or {})
+            self.observer.on_shadow(self.model, fate, found or {})
 
 
 def unlike(card: ModelCard, other: ModelCard) -> str:

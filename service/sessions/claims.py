@@ -4,8 +4,15 @@ from typing import NamedTuple
 
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import ModelNotFound
-from service.sessions.errors import ModelChanged, SessionGone, SessionNotFound
+from service.sessions.errors import (
+    ModelChanged,
+    SessionError,
+    SessionGone,
+    SessionNotFound,
+    SessionsFull,
+)
 from service.sessions.records import Found, Gone, Record
+from service.sessions.store import Full, Outcome
 
 
 class Caller(NamedTuple):
@@ -29,6 +36,13 @@ def own(tenant: str, session: str, found: Found) -> Record:
     if isinstance(found, Gone):
         raise SessionGone(session)
     return found
+
+
+def refusal(session: str, outcome: Outcome) -> SessionError:
+    """Return why a store did not keep a session's change."""
+    return (
+        SessionsFull(tenant=outcome.tenant) if isinstance(outcome, Full) else SessionGone(session)
+    )
 
 
 async def pinned(engine: Engine, record: Record) -> LoadedModel:

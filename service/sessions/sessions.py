@@ -8,19 +8,21 @@ from typing import NamedTuple
 
 from service.engine.core import Engine, LoadedModel
 from service.engine.jobs import Answer
-from service.sessions.claims import own, pinned
+from service.sessions.claims import own, pinned, refusal
 from service.sessions.codec import decode, encode
-from service.sessions.errors import NotASession, SessionGone, SessionsFull, StepRunning
+from service.sessions.errors import NotASession, StepRunning
 from service.sessions.live import Live
 from service.sessions.observer import Nobody, Observer
 from service.sessions.records import Record
 from service.sessions.shadows import Seen, Shadows
 from service.sessions.stepping import Aging, Clock, Scoring, Stepper
 from service.sessions.steps import Advance, Inputs, take
-from service.sessions.store import Change, Conflict, Full, Missing, Outcome, Store
+from service.sessions.store import Change, Conflict, Store, Stored
 from service.sessions.stream import Stream
 from service.sessions.tokens import Exported, seal, unseal
 from service.sessions.turns import Session, Step, Told
+
+_AT_ONCE = 1_000  # sessions that expire in one transaction
 
 
 class Opened(NamedTuple):
@@ -152,7 +154,8 @@ class Sessions:
         (outcome,) = await self.store.write([Change(restored, after=record.step)])
         if isinstance(outcome, Conflict):
             raise StepRunning(session)
-        _raise_refusal(outcome, session)
+        if not isinstance(outcome, Stored):
+            raise refusal(session, outcome)
         return await self._opened(restored)
 
     async def end(self) -> None:
@@ -189,7 +192,8 @@ class Sessions:
             expires=self._aging.expiry(now),
         )
         (outcome,) = await self.store.write([Change(record, after=None)])
-        _raise_refusal(outcome, record.id)
+        if not isinstance(outcome, Stored):
+            raise refusal(record.id, outcome)
         return record
 
     async def _secret(self) -> bytes:
@@ -201,13 +205,3 @@ def _check_origin(exported: Exported, model: LoadedModel) -> None:
         raise NotASession(
             f"The state is of version {exported.version} of {exported.model!r}, another file."
         )
-
-
-def _raise_refusal(outcome: Outcome, session: str) -> None:
-    if isinstance(outcome, Full):
-        raise SessionsFull(tenant=outcome.tenant)
-    if isinstance(outcome, Missing):
-        raise SessionGone(session)
-
-
-_AT_ONCE = 1_000

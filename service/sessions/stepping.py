@@ -13,13 +13,11 @@ import numpy as np
 from models.repository import Entry
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import EngineError
-from service.sessions.claims import Caller, pinned
+from service.sessions.claims import Caller, pinned, refusal
 from service.sessions.codec import decode, encode
 from service.sessions.errors import (
     OtherPayload,
     SessionError,
-    SessionGone,
-    SessionsFull,
     StepRunning,
     StoreUnavailable,
     WrongStep,
@@ -29,7 +27,7 @@ from service.sessions.observer import Observer
 from service.sessions.records import Found, Record
 from service.sessions.shadows import Seen, Shadows
 from service.sessions.steps import Advance, take
-from service.sessions.store import Change, Conflict, Full, Outcome, Store, Stored
+from service.sessions.store import Change, Conflict, Store, Stored
 from service.sessions.stream import Stream
 from service.sessions.turns import Forecast, Step, Taken, Told, Turn, rounds
 
@@ -200,7 +198,7 @@ class Stepper:
             elif isinstance(outcome, Conflict):
                 behind.append(work.step)
             else:
-                turn.told[work.step.session] = _refused(work.step.session, outcome)
+                turn.told[work.step.session] = refusal(work.step.session, outcome)
         for works in scored.values():
             found = np.array([work.advance.stream.score for work in works])
             self._scoring.live.note(works[0].model, found - [work.stream.score for work in works])
@@ -250,12 +248,6 @@ def _after_conflict(caller: Caller, step: Step, found: Found) -> Told:
         return _again(step, stored) or WrongStep(step.number, stored.step + 1)
     except SessionError as exc:
         return exc
-
-
-def _refused(session: str, outcome: Outcome) -> SessionError:
-    if isinstance(outcome, Full):
-        return SessionsFull(tenant=outcome.tenant)
-    return SessionGone(session)
 
 
 async def _compute(works: Sequence[_Work]) -> None:

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from models.contract import ModelCard, StateKind
-from service.engine.admission import check_future, check_steps
+from models.contract import StateKind
+from service.engine.admission import unfit_steps
 from service.engine.core import LoadedModel
 from service.engine.errors import EngineError, NonFinitePrediction
 from service.engine.jobs import Answer, Array
@@ -41,7 +39,10 @@ async def take(
     What fails one stream, its values or its answer, is its ``error`` and leaves the others
     alone.  Raises Overloaded, InferenceFailed or EngineStopped, which fail all.
     """
-    _check(advances, model.card)
+    values = [each.inputs.values for each in advances]
+    futures = [each.inputs.future for each in advances]
+    for place, unfit in unfit_steps(values, futures, model.card).items():
+        advances[place].error = unfit
     waiting = [
         (each, chunks(model.card, each.inputs.values)) for each in advances if not each.error
     ]
@@ -49,25 +50,6 @@ async def take(
         turn = [(each, parts[0], len(parts) == 1) for each, parts in waiting]
         await _run(model, turn, background=background)
         waiting = [(each, parts[1:]) for each, parts in waiting if parts[1:] and not each.error]
-
-
-def _check(advances: Sequence[Advance], card: ModelCard) -> None:
-    """Find what does not fit the model; values that are all there are looked at together."""
-    if (
-        not card.known
-        and all(
-            each.inputs.future is None and each.inputs.values.shape[1:] == (len(card.features),)
-            for each in advances
-        )
-        and np.isfinite(np.concatenate([each.inputs.values for each in advances])).all()
-    ):
-        return
-    for each in advances:
-        try:
-            check_steps(each.inputs.values, card, "values", card.features)
-            check_future(each.inputs.future, card, "future", card.known)
-        except EngineError as exc:
-            each.error = exc
 
 
 async def _run(

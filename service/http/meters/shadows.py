@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service.engine.loading import LoadedModel
-from service.engine.shadow import Found, Outcome
+from service.engine.shadow import Fate, Found
 from service.sessions.observer import Beside
 
 _SHADOW = ("model", "version")
@@ -61,10 +61,10 @@ class ShadowMeter:
         )
         self._largest: dict[tuple[str, str, str], float] = {}
 
-    def on_shadow(self, shadow: LoadedModel, outcome: Outcome, found: Found) -> None:
+    def on_shadow(self, shadow: LoadedModel, fate: Fate, found: Found) -> None:
         """Hear what became of one request, and by how much the answers differ."""
         model = shadow.entry.name, str(shadow.entry.version)
-        self.requests.labels(*model, outcome).inc()
+        self.requests.labels(*model, fate).inc()
         for target, difference in found.items():
             labels = *model, target
             self.values.labels(*labels).inc(difference.count)

@@ -4,17 +4,17 @@ import resource
 import subprocess
 import sys
 
-from service.files import OURS, affordable
+from service.descriptors import OURS, affordable
 
 CODE = """
 import resource
-from service import files
+from service import descriptors
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 1000))
-assert files.affordable(10_000) == 300 - files.OURS
-files.raise_limit()
+assert descriptors.affordable(10_000) == 300 - descriptors.OURS
+descriptors.raise_limit()
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1000, 1000)
-assert files.affordable(10_000) == 1000 - files.OURS
-assert files.affordable(5) == 5
+assert descriptors.affordable(10_000) == 1000 - descriptors.OURS
+assert descriptors.affordable(5) == 5
 """
 
 

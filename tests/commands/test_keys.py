@@ -2,7 +2,7 @@
 
 from click.testing import CliRunner
 
-from service.keys.commands import keys
+from service.commands.keys import keys
 
 
 def test_a_name_is_given_once_and_a_second_key_of_it_is_refused_in_words(tmp_path):

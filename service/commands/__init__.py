@@ -1,0 +1,1 @@
+"""What the console command does beside serving, and the lines it prints."""
