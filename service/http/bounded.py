@@ -106,6 +106,11 @@ class Bounded(Patient):
         if self._surplus:
             self.cycle.keep_alive = False
 
+    def _should_upgrade(self) -> bool:
+        """Whether it asks as a WebSocket may; anything else is a request like others."""
+        upgrade: bool = self.parser.get_method() == b"GET" and super()._should_upgrade()
+        return upgrade
+
     def _expect_more(self, size: int) -> None:
         """Count what has come of a request that is not complete; raise RequestError if too much."""
         if self._chunks is not None:

@@ -31,6 +31,13 @@ class TooManyConnections(RequestError):
         super().__init__("There are too many connections.")
 
 
+class OtherWebSocket(RequestError):
+    """The upgrade is to a version of WebSocket that is not spoken here."""
+
+    def __init__(self) -> None:
+        super().__init__("The upgrade's Sec-WebSocket-Version must be 13.")
+
+
 class MalformedRequest(RequestError):
     """Not parseable as what it claims to be."""
 

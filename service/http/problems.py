@@ -27,6 +27,7 @@ from service.http.errors import (
     MalformedRequest,
     NotAForecaster,
     NotMeasured,
+    OtherWebSocket,
     RequestTimeout,
     TooManyBodies,
     TooManyConnections,
@@ -68,12 +69,14 @@ class Problem:
 _RETRY = {"retry-after": "1"}
 _LATER = {"retry-after": "30"}  # idle sessions are let go of about as often
 _CLOSE = {"connection": "close"}
+_THIRTEEN = {"upgrade": "websocket", "sec-websocket-version": "13"} | _CLOSE
 TABLE: Mapping[type[Exception], Problem] = {
     MalformedHttp: Problem(400, "malformed-http", "The request is not HTTP", _CLOSE),
     RequestTimeout: Problem(408, "request-timeout", "The request did not come", _CLOSE),
     UriTooLong: Problem(414, "uri-too-long", "The URI is too long", _CLOSE),
     HeadersTooLarge: Problem(431, "headers-too-large", "The headers are too large", _CLOSE),
     TooManyConnections: Problem(503, "too-many-connections", "No connection is free", _RETRY),
+    OtherWebSocket: Problem(426, "websocket-version", "Another WebSocket is expected", _THIRTEEN),
     MalformedRequest: Problem(400, "malformed-request", "The request cannot be read"),
     BodyTooLarge: Problem(413, "body-too-large", "The body is too large", _CLOSE),
     UnsupportedMediaType: Problem(415, "unsupported-media-type", "Unsupported media type"),

@@ -4,10 +4,12 @@ from asyncio import BaseTransport, TimerHandle
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidHandshake, InvalidHeader
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
 
 from service.http.answers import farewell, lines
-from service.http.errors import MalformedHttp
+from service.http.errors import MalformedHttp, OtherWebSocket, RequestError
 from service.http.records import RECORDS, Records
 
 SLICE = 4096  # bytes that are parsed before anything is counted
@@ -24,7 +26,7 @@ class Protocol(WebSocketsSansIOProtocol):
     end, and when a message that it has begun does not come.
     """
 
-    _url: bytes | None = None
+    _head: bytes | None = None  # of the upgrade, until it is accepted
     _second = 0.0  # when the second began whose control frames are counted
     _control_frames = 0
     _waiting: TimerHandle | None = None  # for the rest of a message
@@ -39,15 +41,25 @@ class Protocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, a little at a time, until the connection is to be closed."""
-        if self._url is None:  # the head comes first, and whole: it has been parsed once
-            self._url = data.split(b" ", 2)[1]
+        if self._head is None:  # it comes first, and whole: it has been parsed once
+            self._head = data.partition(b"\r\n\r\n")[0]
         for begin in range(0, len(data), SLICE):
             super().data_received(data[begin : begin + SLICE])
             if self.conn.handshake_exc is not None:
-                self._refuse()
+                self._refuse(MalformedHttp("The upgrade cannot be read."))
             if self.transport.is_closing():
                 return
         self._wait(partial=bool(self.frames or self.conn.reader.buffer))
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin a stream, or refuse a handshake that is none; websockets would say so bare."""
+        try:
+            self.conn.process_request(event)
+        except InvalidHandshake as exc:
+            self._refuse(_unfit(exc))
+        else:
+            self._head = b""
+            super().handle_connect(event)
 
     def handle_ping(self) -> None:
         if self._count_control_frame():
@@ -98,13 +110,15 @@ class Protocol(WebSocketsSansIOProtocol):
         elif not self.transport.is_closing():
             self._fail(CloseCode.POLICY_VIOLATION, "the rest of a message did not come")
 
-    def _refuse(self) -> None:
-        """Answer an upgrade that cannot be read, and record it."""
+    def _refuse(self, error: RequestError) -> None:
+        """Answer an upgrade that cannot be accepted, and record it."""
         self.handshake_complete = self.close_sent = True
         if self.transport.is_closing():
             return
-        error = MalformedHttp("The upgrade cannot be read.")
-        sent, visit = farewell(error, "GET", self._url or b"", (), lines(self.default_headers))
+        first, *rest = (self._head or b"").split(b"\r\n")
+        headers = [(name, value) for name, _, value in (line.partition(b": ") for line in rest)]
+        url = first.split(b" ")[1]
+        sent, visit = farewell(error, "GET", url, headers, lines(self.default_headers))
         self.transport.write(sent)
         self.transport.close()
         records: Records | None = self.app_state.get(RECORDS)
@@ -122,3 +136,12 @@ class Protocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.transport.close()
+
+
+def _unfit(exc: InvalidHandshake) -> RequestError:
+    """Return what to say of a handshake that websockets does not take, without its values."""
+    if not isinstance(exc, InvalidHeader):
+        return MalformedHttp("The upgrade cannot be read.")
+    if exc.name == "Sec-WebSocket-Version":
+        return OtherWebSocket()
+    return MalformedHttp(f"The upgrade's {exc.name} is missing or cannot be read.")

@@ -5,20 +5,23 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
-from websockets.sync.client import connect as connect_websocket
 
 from examples.serving import Served, serving
 from service.settings import ZOO
+from tests.corpus.frames import BINARY, TEXT, Closed, Stream, frame, upgrade
 from tests.corpus.routes import GRU, SESSION, SPARE, STREAM, VALUES, Taker
 from tests.corpus.rows import SECRET, Row
-from tests.http.wire import Kept, Said, comes_true, descriptors, send, waiting
+from tests.corpus.streams import Handshake, Spoken
+from tests.http.wire import Kept, Said, comes_true, connect, descriptors, one_answer, send, waiting
 
 GOOD = b'{"sequences": [' + VALUES + b"]}"
 LIMITS = {
+    "SEQSERVE_KEEP_ALIVE_S": "120",  # a row may take a while on a busy machine
     "SEQSERVE_MAX_BODY_BYTES": "3000000",
     "SEQSERVE_MAX_ELEMENTS": "300000",
     "SEQSERVE_MAX_SEQUENCES": "64",
@@ -40,8 +43,8 @@ class Answer:
             return found["answers"][0]["problem"]
         return found
 
-    def faults(self, row: Row, taker: Taker) -> Iterator[str]:
-        """Yield what is wrong with it."""
+    def faults(self, row: Row | Handshake | Spoken, says: str = "") -> Iterator[str]:
+        """Yield what is wrong with it, whose detail should begin so."""
         if self.status != row.status and not (self.status == 200 and b'"problem"' in self.body):
             yield f"expected {row.status}, got {self.status} {self.body[:200]!r}"
             return
@@ -51,13 +54,13 @@ class Answer:
             yield f"no problem of status {row.status}: {self.body[:200]!r}"
         if problem["type"] not in [f"urn:seqserve:problem:{kind}" for kind in kinds]:
             yield f"expected {kinds}, got {problem['type']}"
-        says = row.says(taker)
         if self.status != row.status:  # the step is named beside the problem
             says = says.partition(".")[2]
         if not str(problem["detail"]).startswith(says):
             yield f"expected {says} in {problem['detail']!r}"
-        if row.answers and row.answers not in self.headers:
-            yield f"no header {row.answers}"
+        expected = getattr(row, "answers", "")
+        if expected and expected not in self.headers:
+            yield f"no header {expected}"
         kind = self.headers.get("content-type", PROBLEM)
         if self.status == row.status and kind != PROBLEM:
             yield f"expected {PROBLEM}, got {kind}"
@@ -71,11 +74,8 @@ class House:
     def __init__(self, served: Served, database: Path, client: httpx.Client) -> None:
         self.served, self.client = served, client
         self._database = database
-        self.session = str(
-            client.post(f"/v1/models/{STREAM}/sessions", json={})
-            .raise_for_status()
-            .json()["session"]
-        )
+        self.session, self._stepped, self._elsewhere = map(self._opened, (STREAM, STREAM, GRU))
+        self._steps = 0  # that the second one has taken
         assert comes_true(lambda: waiting(served) == 0)
         self._looking = Kept(served)
         ours = (f"/v1/sessions/{self.session}", f"/v1/admin/models/{SPARE}")
@@ -114,11 +114,60 @@ class House:
         return Answer(said.status, said.headers, said.body)
 
     def over_a_websocket(self, row: Row, taker: Taker) -> Answer:
-        url = self.served.url.replace("http", "ws") + taker.path
-        with connect_websocket(url, open_timeout=10, close_timeout=10) as socket:
-            socket.send(self.of(row.body(taker)))
-            told = json.loads(socket.recv(timeout=10))
+        """Send it on a stream, and a good step after it."""
+        body = self.of(row.body(taker))
+        with self._stream() as stream:
+            told = self._on(stream, frame(TEXT if body.isascii() else BINARY, body))
+            self._steps_on(stream)
         return Answer(told["status"], {}, json.dumps(told["problem"]).encode())
+
+    def over_a_handshake(self, row: Handshake) -> Answer:
+        raw = upgrade(row.path, row.changes | {"x-request-id": "mine"}, row.method)
+        with connect(self.served) as connection:
+            connection.sendall(raw)
+            said = one_answer(connection)
+        assert said.headers["x-request-id"] == "mine", row.name
+        return Answer(said.status, said.headers, said.body)
+
+    def faults_of(self, row: Spoken) -> Iterator[str]:
+        """Say a row on a stream of its own; yield what is wrong with what it is told."""
+        asked = self._good_step()
+        if row.elsewhere:
+            asked["session"] = self._elsewhere
+        try:
+            with self._stream() as stream:
+                told = self._on(stream, row.raw(asked))
+                self._steps_on(stream)
+        except Closed as exc:
+            told = {"code": exc.code, "status": 0}
+            with self._stream() as stream:
+                self._steps_on(stream)
+        if told.get("code", 0) != row.code or told["status"] != row.status:
+            yield f"expected {row.code or row.status}, got {told!r:.300}"
+        elif row.status:
+            answer = Answer(told["status"], {}, json.dumps(told["problem"]).encode())
+            yield from answer.faults(row)
+
+    def _stream(self) -> AbstractContextManager[Stream]:
+        return closing(Stream(self.served, f"/v1/models/{STREAM}/stream"))
+
+    def _opened(self, model: str) -> str:
+        answer = self.client.post(f"/v1/models/{model}/sessions", json={}).raise_for_status()
+        return str(answer.json()["session"])
+
+    def _on(self, stream: Stream, raw: bytes) -> dict[str, Any]:
+        stream.send(raw)
+        return stream.told()
+
+    def _good_step(self) -> dict[str, Any]:
+        return {"session": self._stepped, "step": self._steps + 1, "values": [341.0]}
+
+    def _steps_on(self, stream: Stream) -> None:
+        """Take one good step more; raise AssertionError."""
+        told = self._on(stream, frame(TEXT, json.dumps(self._good_step()).encode()))
+        assert told["status"] == 200, told
+        self._steps += 1
+        assert told["answer"]["step"] == told["answer"]["count"] == self._steps
 
     def of(self, text):
         """Put the session's id in its place."""

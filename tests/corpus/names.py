@@ -6,7 +6,7 @@ from tests.corpus.routes import SESSION, Taker
 from tests.corpus.rows import INVALID, Row
 
 _UNKNOWN = ("model-not-found", "not-found")
-_NAMES = {
+NAMES = {
     "an unknown model": "nobody",
     "a parent folder": "..%2f..%2fetc%2fpasswd",
     "two escaped dots": "%2e%2e%2f",
@@ -39,7 +39,7 @@ def _rows() -> list[Row]:
             path=_replaced("{name}", value),
             fits=lambda it: "{name}" in it.template and it.method != "WS",
         )
-        for name, value in _NAMES.items()
+        for name, value in NAMES.items()
     ]
     rows += [
         Row(

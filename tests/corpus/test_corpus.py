@@ -9,7 +9,7 @@ from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
 from service.http.metrics import Metrics
-from tests.corpus import names, rows, tables, tensors
+from tests.corpus import names, rows, streams, tables, tensors
 from tests.corpus.house import Answer, House, house
 from tests.corpus.routes import BODILESS, TAKERS, takers_of
 from tests.http.inprocess import SMALL
@@ -52,6 +52,26 @@ def test_what_is_wrong_gets_its_answer_and_changes_nothing(service: House, taker
         if not row.fits(taker):
             continue
         answer: Answer = way(row, taker)
-        faults += [f"{row.name}, {way.__name__}: {each}" for each in answer.faults(row, taker)]
+        faults += [
+            f"{row.name}, {way.__name__}: {each}" for each in answer.faults(row, row.says(taker))
+        ]
+        faults += [f"after {row.name}: {each}" for each in service.faults()]
+    assert not faults, "\n".join(faults)
+
+
+def test_an_upgrade_that_is_none_gets_its_answer_and_changes_nothing(service: House):
+    faults = []
+    for row in streams.HANDSHAKES:
+        faults += [f"{row.name}: {each}" for each in service.over_a_handshake(row).faults(row)]
+        faults += [f"after {row.name}: {each}" for each in service.faults()]
+    assert not faults, "\n".join(faults)
+
+
+def test_what_is_wrong_on_a_stream_is_told_and_a_good_step_after_it_is_taken(
+    service: House,
+):
+    faults = []
+    for row in streams.SPOKEN:
+        faults += [f"{row.name}: {each}" for each in service.faults_of(row)]
         faults += [f"after {row.name}: {each}" for each in service.faults()]
     assert not faults, "\n".join(faults)
