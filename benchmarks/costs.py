@@ -35,7 +35,7 @@ from service.http.metrics import Metrics
 from service.http.prediction import WireFormat
 from service.http.protocol import EXPRESS, Protocol
 from service.http.records import Records, Visit
-from service.http.schemas.native import Query
+from service.http.schemas.native import PredictQuery
 from service.http.schemas.reply import Reply
 from service.keeper import FILES, Marks
 from service.memory import Tidy
@@ -106,7 +106,7 @@ async def _measure(kind: str, seconds: float) -> None:
         model = cast(LoadedModel, engine.newest(f"bench-{kind}"))
         window = np.random.default_rng(0).normal(size=(STEPS, FEATURES))
         body = json.dumps({"sequences": [np.round(window, 4).tolist()]}, separators=(",", ":"))
-        query = Query(body.encode(), model.card, 1)
+        query = PredictQuery(body.encode(), model.card, 1)
         answers, _ = await engine.predict(model, query.rows)
         records = Records(metrics, log_requests=False)
         visit = Visit("id", "POST", "path", "route", 200, 0.001, Timing(0.0, 0.001))
@@ -116,7 +116,7 @@ async def _measure(kind: str, seconds: float) -> None:
                 model, body.encode(), query, answers, seconds
             ),
             "validation: JSON to float32, all checks": _time(
-                lambda: Query(body.encode(), model.card, 1), seconds
+                lambda: PredictQuery(body.encode(), model.card, 1), seconds
             ),
             "validation: against the card": _time(
                 lambda: check_rows(query.rows, model.card), seconds
@@ -211,7 +211,7 @@ class Answered(Engine):
 
 
 async def _http(
-    model: LoadedModel, body: bytes, query: Query, answers: list[Answer], seconds: float
+    model: LoadedModel, body: bytes, query: PredictQuery, answers: list[Answer], seconds: float
 ) -> float:
     """Time the protocol and the exchange around a prediction that costs nothing."""
     written = Written(query.rows, query.write(answers, 1))

@@ -12,7 +12,7 @@ from service.http.deadline import deadline
 from service.http.errors import NotAForecaster
 from service.http.limits import Limits
 from service.http.presence import Presence
-from service.http.schemas.backtest import Query
+from service.http.schemas.backtest import BacktestQuery
 from service.http.schemas.reply import JSON
 
 ACCEPTED = (JSON,)
@@ -29,7 +29,9 @@ async def backtest(
     """
     if model.card.task is Task.CLASSIFY:
         raise NotAForecaster(model.entry.name)
-    form = Form(ACCEPTED, lambda body: Query(body, model.card, limits.max_sequences), apart=True)
+    form = Form(
+        ACCEPTED, lambda body: BacktestQuery(body, model.card, limits.max_sequences), apart=True
+    )
     try:
         async with deadline(request, limits):
             query = await read(request, limits, form)

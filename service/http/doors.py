@@ -2,7 +2,7 @@
 
 import re
 
-from service.http.gate import Asked, Gate, leads_nowhere, rule_for
+from service.http.gate import AsgiScope, Gate, leads_nowhere, rule_for
 from service.http.scopes import ADMIN, ANYONE
 from service.keys.document import Scope
 from service.keys.errors import Forbidden, NoKey
@@ -15,7 +15,7 @@ _HERE = re.compile(rb"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNO
 class Strangers:
     """On a public address, because someone said so: all but administering."""
 
-    async def enter(self, asked: Asked) -> None:
+    async def enter(self, asked: AsgiScope) -> None:
         """Let a request in that needs no administrator; raise NoKey."""
         if _administers(asked, but=_STRANGERS):
             raise NoKey
@@ -29,7 +29,7 @@ class Household:
     administers must not come from a page, and not by a name that is not this machine's.
     """
 
-    async def enter(self, asked: Asked) -> None:
+    async def enter(self, asked: AsgiScope) -> None:
         """Let a request in that no other site can have made; raise Forbidden."""
         if _administers(asked, but=frozenset(Scope) - ADMIN) and _is_of_another_page(asked):
             raise Forbidden("Without keys who administers asks localhost, and from no page.")
@@ -38,7 +38,7 @@ class Household:
 Entrance = Gate | Strangers | Household
 
 
-def _administers(asked: Asked, but: frozenset[Scope]) -> bool:
+def _administers(asked: AsgiScope, but: frozenset[Scope]) -> bool:
     """Whether a request is for what none of those scopes opens."""
     rule = rule_for(asked)
     if rule is None:
@@ -46,7 +46,7 @@ def _administers(asked: Asked, but: frozenset[Scope]) -> bool:
     return rule.scopes is not ANYONE and rule.scopes.isdisjoint(but)
 
 
-def _is_of_another_page(asked: Asked) -> bool:
+def _is_of_another_page(asked: AsgiScope) -> bool:
     headers = dict(asked["headers"])
     host = headers.get(b"host", b"")
     site, origin = headers.get(b"sec-fetch-site", b"none"), headers.get(b"origin")

@@ -26,7 +26,7 @@ from service.keys.errors import (
 from service.keys.ring import Grant, Keyring
 from service.repeated import Repeated
 
-Asked = MutableMapping[str, Any]  # an ASGI scope; the word is taken by what a key may do
+AsgiScope = MutableMapping[str, Any]  # a key has scopes of its own
 Headers = Sequence[tuple[bytes, bytes]]
 
 VISITOR = "visitor"  # where a request's scope holds who asks
@@ -63,7 +63,7 @@ class Gate:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    async def enter(self, asked: Asked) -> Visitor | None:
+    async def enter(self, asked: AsgiScope) -> Visitor | None:
         """Say who sends a request, there and in it, None where anyone may; raise AccessError."""
         rule = rule_for(asked)
         if rule is not None and rule.scopes is ANYONE:
@@ -142,7 +142,7 @@ class Gate:
         return self._keyring.find(text.strip(b" \t"), time.time())
 
 
-def rule_for(asked: Asked) -> Rule | None:
+def rule_for(asked: AsgiScope) -> Rule | None:
     """Return the rule of a request, None where there is none; a refusal is counted under it."""
     method = "WEBSOCKET" if asked["type"] == "websocket" else asked["method"]
     rule = rule_of(method, asked["path"])
@@ -154,7 +154,7 @@ def _missing(scopes: frozenset[Scope]) -> AccessError:
     return Forbidden(f"The key needs the scope {' or '.join(sorted(scopes))}.")
 
 
-def leads_nowhere(asked: Asked) -> bool:
+def leads_nowhere(asked: AsgiScope) -> bool:
     """Whether the router can only answer 404 or 405, which any key may be told."""
     routes: Sequence[BaseRoute] = asked["app"].routes
     return all(route.matches(asked)[0] is not Match.FULL for route in routes)

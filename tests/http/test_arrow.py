@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import ipc
 
 from models.repository import Repository
-from service.http.schemas.arrow.query import Query
+from service.http.schemas.arrow.query import ArrowQuery
 from tests.engine.graphs import Graph, card
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 from tests.http.tables import ARROW, START, long, read, send, stream
@@ -193,7 +193,7 @@ async def test_the_documentation_shows_both_media_types(service: Service):
 
 def test_rows_are_contiguous_float32():
     frame = pl.DataFrame({"unique_id": ["a"] * 3 + ["b"] * 2, "load": range(5)})
-    rows = Query(stream(frame), card(), 2).rows
+    rows = ArrowQuery(stream(frame), card(), 2).rows
     assert [row.sequence.tolist() for row in rows] == [[[0], [1], [2]], [[3], [4]]]
     assert all(row.sequence.flags.c_contiguous for row in rows)
     assert {row.sequence.dtype for row in rows} == {np.dtype(np.float32)}

@@ -16,7 +16,7 @@ from service.engine.errors import InvalidSequence
 from service.engine.jobs import Answer
 from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.reading import LARGE
-from service.http.schemas.forecast import ForecastQuery, read_asked
+from service.http.schemas.forecast import ForecastQuery, read_envelope
 from service.http.schemas.timeseries import ForecastRequest, ForecastResponse
 from tests.engine.graphs import Graph, card
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
@@ -327,7 +327,7 @@ async def test_whatever_comes_is_a_query_or_an_error_of_the_table(place, value):
     model = card(features=("co2",), targets=("co2",), frequency="1w", horizon=13, max_length=40)
     with contextlib.suppress(InvalidRequest, InvalidSequence, MalformedRequest):
         found = ForecastQuery(
-            read_asked(json.dumps(document if place else value).encode()), model, 3
+            read_envelope(json.dumps(document if place else value).encode()), model, 3
         )
         assert 1 <= len(found.rows) <= 3
         check_rows(found.rows, model)

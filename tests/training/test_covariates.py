@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.calendar import cycle_columns, cycle_features
 from models.contract import ModelCard
 from models.repository import Repository
-from service.http.schemas.native import Query
+from service.http.schemas.native import PredictQuery
 from training.data import Table, read_table
 from training.errors import DataError, RecipeError
 from training.pipeline import train
@@ -212,7 +212,7 @@ def test_the_service_makes_what_the_network_was_trained_on_to_the_bit(source, nu
         "start": f"{part.clock[part.origins[rows[0]] - lengths[0] + 1]}Z",
         "static": {"size": size, "region": region},
     }
-    (row,) = Query(orjson.dumps({"sequences": [body]}), card, 1).rows
+    (row,) = PredictQuery(orjson.dumps({"sequences": [body]}), card, 1).rows
     assert row.sequence.dtype == sequence.dtype
     assert (row.sequence == sequence).all()
     assert row.future is not None

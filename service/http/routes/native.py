@@ -14,8 +14,7 @@ from service.http.routes.named import Name, Version, named_version
 from service.http.routes.refusals import PROBLEMS
 from service.http.schemas import arrow
 from service.http.schemas.models import ModelDetail, ModelList, detail, summary
-from service.http.schemas.native import PredictResponse
-from service.http.schemas.native import Query as JsonQuery
+from service.http.schemas.native import PredictQuery, PredictResponse
 from service.http.schemas.reply import JSON
 from service.sessions.live import Live
 
@@ -23,13 +22,13 @@ from service.sessions.live import Live
 def _read(body: bytes, content_type: str | None, card: ModelCard, max_sequences: int) -> Query:
     if content_type != JSON and media_type(content_type or "") == arrow.MEDIA_TYPE:
         return _read_arrow(body, card, max_sequences)
-    return JsonQuery(body, card, max_sequences)
+    return PredictQuery(body, card, max_sequences)
 
 
 def _read_arrow(body: bytes, card: ModelCard, max_sequences: int) -> Query:
     try:
         # At the first stream: pyarrow takes 80 ms and 45 MB, wanted or not.
-        from service.http.schemas.arrow.query import Query as ArrowQuery  # noqa: PLC0415
+        from service.http.schemas.arrow.query import ArrowQuery  # noqa: PLC0415
     except ImportError:
         raise UnsupportedMediaType(
             "Arrow streams need an extra where the service runs: pip install 'seqserve[arrow]'"

@@ -17,9 +17,9 @@ from service.http.presence import Presence
 from service.http.reading import LARGE
 from service.http.routes.named import named_version
 from service.http.routes.refusals import PROBLEMS
-from service.http.schemas.forecast import ForecastQuery, read_asked
+from service.http.schemas.forecast import ForecastQuery, read_envelope
 from service.http.schemas.reply import JSON
-from service.http.schemas.timeseries import Asked, ForecastResponse
+from service.http.schemas.timeseries import Envelope, ForecastResponse
 
 ACCEPTED = (JSON,)
 
@@ -32,10 +32,10 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     async def forecast(request: Request) -> Response:
         """Forecast each series, in the order sent, with the model that the body names."""
         async with deadline(request, limits):
-            form = Form(ACCEPTED, lambda body: (read_asked(body), len(body)))
-            asked, size = await read(request, limits, form)
-            model = await _model(engine, asked, request)
-            query = await _query(asked, model, limits, large=size > LARGE)
+            form = Form(ACCEPTED, lambda body: (read_envelope(body), len(body)))
+            envelope, size = await read(request, limits, form)
+            model = await _model(engine, envelope, request)
+            query = await _query(envelope, model, limits, large=size > LARGE)
             try:
                 async with Presence(request.receive):
                     answers, request.scope["timing"] = await engine.predict(model, query.rows)
@@ -56,22 +56,24 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     return routes
 
 
-async def _model(engine: Engine, asked: Asked, request: Request) -> LoadedModel:
+async def _model(engine: Engine, envelope: Envelope, request: Request) -> LoadedModel:
     """Return who is asked; raise what ``Engine.model`` does, and NotAForecaster."""
-    if asked.model_version is None:
-        model = await engine.model(asked.model, None, routing_key(request))
+    if envelope.model_version is None:
+        model = await engine.model(envelope.model, None, routing_key(request))
     else:
-        model = await named_version(engine, asked.model, asked.model_version)
+        model = await named_version(engine, envelope.model, envelope.model_version)
     request.scope["entry"] = model.entry
     if model.card.task is Task.CLASSIFY:
         raise NotAForecaster(model.entry.name)
     return model
 
 
-async def _query(asked: Asked, model: LoadedModel, limits: Limits, *, large: bool) -> ForecastQuery:
+async def _query(
+    envelope: Envelope, model: LoadedModel, limits: Limits, *, large: bool
+) -> ForecastQuery:
     """Hold a request against the card, where its body was read."""
 
     def hold() -> ForecastQuery:
-        return ForecastQuery(asked, model.card, limits.max_sequences)
+        return ForecastQuery(envelope, model.card, limits.max_sequences)
 
     return await wrap_future(limits.reading.submit(hold)) if large else hold()

@@ -30,23 +30,32 @@ _UNKNOWN = (
 )
 
 
-class HistoryIn(WireModel):
+class _Item(WireModel):
+    """A series, with the numbers left to ``arrays``, which reads them far faster."""
+
+    values: Any
+    id: Annotated[str, Field(max_length=256)] | None = None
+    start: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="ISO 8601 time of the first step; the answer then carries times"
+    )
+    static: Any = None
+
+
+class HistoryIn(_Item):
     """One series with its past and its outcome: (time,) numbers, or (time, features)."""
 
     values: Numbers = Field(
         description="all features, known covariates too; null is a missing value, among what the "
         "model reads only where the card allows it"
     )
-    id: Annotated[str, Field(max_length=256)] | None = None
-    start: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="ISO 8601 time of the first step; the answer then carries times"
-    )
     static: dict[str, str | float] | None = Field(
         None, description="a value for each static covariate, of a model that has any"
     )
 
 
-class _Choices(WireModel):
+class _Envelope(WireModel):
+    """A request, with each series left to be read by itself."""
+
     origins: Annotated[int, Field(ge=1, le=MOST)] = Field(
         ORIGINS, description="windows to forecast of each series, the last ones that fit"
     )
@@ -55,25 +64,13 @@ class _Choices(WireModel):
         description="steps from one window to the next; spread over the series if absent, at most "
         "a horizon apart",
     )
-
-
-class BacktestRequest(_Choices):
-    """Any number of series, and how often each is to be forecast."""
-
-    series: list[HistoryIn | Numbers]
-
-
-class _Envelope(_Choices):
-    """As BacktestRequest, with the numbers left to ``arrays``, which reads them far faster."""
-
     series: list[Any]
 
 
-class _Item(WireModel):
-    values: Any
-    id: Annotated[str, Field(max_length=256)] | None = None
-    start: Annotated[str, Field(max_length=64)] | None = None
-    static: Any = None
+class BacktestRequest(_Envelope):
+    """Any number of series, and how often each is to be forecast."""
+
+    series: list[HistoryIn | Numbers]
 
 
 class OverlapOut(BaseModel):
@@ -125,23 +122,23 @@ class _History:
         return OverlapOut(checked=common.checked, found=common.found, windows=windows)
 
 
-class Query:
+class BacktestQuery:
     """A checked request: rows for the engine, and how to score their answers."""
 
     def __init__(self, body: bytes, card: ModelCard, max_windows: int) -> None:
-        asked = validated(_Envelope, parse(body))
-        if not asked.series:
+        envelope = validated(_Envelope, parse(body))
+        if not envelope.series:
             raise InvalidRequest("series", "expected at least one series, got an empty array")
-        if len(asked.series) > max_windows:
+        if len(envelope.series) > max_windows:
             raise InvalidRequest(
-                "series", f"expected 1 to {max_windows} series, got {len(asked.series)}"
+                "series", f"expected 1 to {max_windows} series, got {len(envelope.series)}"
             )
         self._card = card
         self._histories: list[_History] = []
         self.rows: list[Row] = []
         self._places: list[str] = []
-        for index, item in enumerate(asked.series):
-            history = _history(item, index, card, asked)
+        for index, item in enumerate(envelope.series):
+            history = _history(item, index, card, envelope)
             self._histories.append(history)
             self.rows += cut(history.values, history.origins, card)
             self._places += [f"series[{index}], origin {origin}" for origin in history.origins]
@@ -202,14 +199,14 @@ def _warnings(scores: Sequence[SeriesScore], card: ModelCard) -> list[str]:
     return warnings
 
 
-def _history(document: object, index: int, card: ModelCard, asked: _Choices) -> _History:
+def _history(document: object, index: int, card: ModelCard, envelope: _Envelope) -> _History:
     place = f"series[{index}]"
     item = item_of(_Item, document, place)
     values = to_matrix(item.values, f"{place}.values")
     _check_shape(values, card, f"{place}.values")
     start = None if item.start is None else start_time(item.start, f"{place}.start")
     values = complete_history(values, item.static, start, card, place)
-    origins = choose_origins(values, card, asked.origins, asked.stride)
+    origins = choose_origins(values, card, envelope.origins, envelope.stride)
     if not len(origins):
         raise InvalidRequest(
             f"{place}.values", "no window has an observed target to read and one to compare with"

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.contract import ModelCard
 from service.engine.jobs import Answer
 from service.http.errors import InvalidRequest
-from service.http.schemas.plain import Asked
+from service.http.schemas.plain import SeriesRequest
 
 
 class ClassOut(BaseModel):
@@ -20,7 +20,7 @@ class ClassOut(BaseModel):
     attention: list[float] | None = None
 
 
-def refuse_forecast_words(asked: Asked) -> None:
+def refuse_forecast_words(asked: SeriesRequest) -> None:
     """Raise InvalidRequest for what only a forecaster can answer."""
     if asked.quantiles is not None:
         raise InvalidRequest("quantiles", "this model classifies, it forecasts no quantiles")

@@ -21,7 +21,7 @@ from service.http.schemas.document import parse
 from service.http.schemas.native import start_time, timestamps, wanted_levels
 from service.http.schemas.plain import Series
 from service.http.schemas.reply import Reply
-from service.http.schemas.timeseries import MULTIVARIATE, UNIVARIATE, Asked, AskedInput
+from service.http.schemas.timeseries import MULTIVARIATE, UNIVARIATE, Envelope, Item
 from service.http.schemas.wire import validated
 from service.http.schemas.words import read_frequency
 
@@ -39,9 +39,9 @@ class _Taken:
 _Refused = InvalidRequest | InvalidSequence
 
 
-def read_asked(body: bytes) -> Asked:
+def read_envelope(body: bytes) -> Envelope:
     """Read what is asked of which model; raise MalformedRequest or InvalidRequest."""
-    return validated(Asked, parse(body))
+    return validated(Envelope, parse(body))
 
 
 class ForecastQuery:
@@ -53,20 +53,20 @@ class ForecastQuery:
     InvalidSequence with the place.
     """
 
-    def __init__(self, asked: Asked, card: ModelCard, max_sequences: int) -> None:
-        count = len(asked.inputs)
+    def __init__(self, envelope: Envelope, card: ModelCard, max_sequences: int) -> None:
+        count = len(envelope.inputs)
         if not 1 <= count <= max_sequences:
             raise InvalidRequest("inputs", f"expected 1 to {max_sequences} inputs, got {count}")
         self._card = card
-        self._horizon = asked.options.horizon
+        self._horizon = envelope.options.horizon
         if self._horizon > card.horizon:
             problem = f"expected at most {card.horizon} steps, got {self._horizon}"
             raise InvalidRequest("options.horizon", problem)
-        levels = asked.options.quantiles
+        levels = envelope.options.quantiles
         self._levels = None if levels is None else wanted_levels(levels, card, "options.quantiles")
         self._inputs = [
-            validated(AskedInput, document, f"inputs[{index}]")
-            for index, document in enumerate(asked.inputs)
+            validated(Item, document, f"inputs[{index}]")
+            for index, document in enumerate(envelope.inputs)
         ]
         self._found = [self._take(item, index) for index, item in enumerate(self._inputs)]
         self._places = [
@@ -110,14 +110,14 @@ class ForecastQuery:
         }
         return Reply(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY))
 
-    def _take(self, item: AskedInput, index: int) -> _Taken | _Refused:
+    def _take(self, item: Item, index: int) -> _Taken | _Refused:
         place = f"inputs[{index}]"
         try:
             return self._row(item, place)
         except (InvalidRequest, InvalidSequence) as exc:
             return exc
 
-    def _row(self, item: AskedInput, place: str) -> _Taken:
+    def _row(self, item: Item, place: str) -> _Taken:
         card = self._card
         _check_frequency(item.frequency, card, f"{place}.frequency")
         values = to_matrix(item.series, f"{place}.series")
@@ -133,7 +133,7 @@ class ForecastQuery:
         series = Series(values, future=future, static=item.static)
         return _Taken(Row(*extend(series, start, card, place, "start_timestamp")), begins)
 
-    def _forecast(self, item: AskedInput, taken: _Taken, answer: Answer) -> dict[str, object]:
+    def _forecast(self, item: Item, taken: _Taken, answer: Answer) -> dict[str, object]:
         several = len(self._card.targets) > 1
         content: dict[str, object] = {
             "type": _KINDS[several],

@@ -18,7 +18,7 @@ from service.http.schemas.arrays import to_matrix
 from service.http.schemas.classes import ClassOut, class_prediction, refuse_forecast_words
 from service.http.schemas.covariates import complete
 from service.http.schemas.document import parse
-from service.http.schemas.plain import Asked, Series
+from service.http.schemas.plain import Series, SeriesRequest
 from service.http.schemas.reply import Reply
 from service.http.schemas.wire import Wire, WireModel, validated
 
@@ -30,18 +30,26 @@ Explain = Annotated[list[Literal["attention"]], Field(max_length=8, fail_fast=Tr
 Levels = list[tuple[str, int]]  # the label of each level wanted, and its index
 
 
-class SequenceIn(WireModel):
-    """One series up to now: (time,) numbers for one feature, or (time, features)."""
+class _Item(WireModel):
+    """A sequence, with the numbers left to ``arrays``, which reads them far faster."""
 
-    values: Numbers = Field(
-        description="without the columns of static and calendar, which are added here; "
-        "null is a missing value, where the card allows it"
-    )
+    values: Any
     id: Annotated[str, Field(max_length=256)] | None = None
     start: Annotated[str, Field(max_length=64)] | None = Field(
         None,
         description="ISO 8601 time of the first step; the answer then carries timestamps; "
         "needed where the card has calendar",
+    )
+    future: Any = None
+    static: Any = None
+
+
+class SequenceIn(_Item):
+    """One series up to now: (time,) numbers for one feature, or (time, features)."""
+
+    values: Numbers = Field(
+        description="without the columns of static and calendar, which are added here; "
+        "null is a missing value, where the card allows it"
     )
     future: Numbers | None = Field(
         None, description="(horizon, known): covariates known ahead, without the calendar's"
@@ -51,12 +59,18 @@ class SequenceIn(WireModel):
     )
 
 
-class PredictRequest(WireModel):
+class _Envelope(WireModel):
+    """A request, with each sequence left to be read by itself."""
+
+    sequences: list[Any]
+    quantiles: Wanted | None = Field(None, description="some of the card's levels; all if absent")
+    explain: Explain = Field(default_factory=list)
+
+
+class PredictRequest(_Envelope):
     """Any number of sequences, of any mix of lengths."""
 
     sequences: list[SequenceIn | Numbers]
-    quantiles: Wanted | None = Field(None, description="some of the card's levels; all if absent")
-    explain: Explain = Field(default_factory=list)
 
 
 class PredictionOut(WireModel):
@@ -77,23 +91,7 @@ class PredictResponse(WireModel):
     predictions: list[PredictionOut] | list[ClassOut]
 
 
-class _Item(WireModel):
-    values: Any
-    id: Annotated[str, Field(max_length=256)] | None = None
-    start: Annotated[str, Field(max_length=64)] | None = None
-    future: Any = None
-    static: Any = None
-
-
-class _Envelope(WireModel):
-    """As PredictRequest, with the numbers left to ``arrays``, which reads them far faster."""
-
-    sequences: list[Any]
-    quantiles: Wanted | None = None
-    explain: Explain = Field(default_factory=list)
-
-
-class Query:
+class PredictQuery:
     """A checked request: rows for the engine, and how to write their answers."""
 
     timeout: float | None = None  # a header says it
@@ -149,14 +147,14 @@ def prediction(
     return out
 
 
-def _read_carefully(body: bytes, max_sequences: int) -> Asked:
+def _read_carefully(body: bytes, max_sequences: int) -> SeriesRequest:
     """Read any request, or raise MalformedRequest or InvalidRequest naming the first place."""
     envelope = validated(_Envelope, parse(body))
     count = len(envelope.sequences)
     if not 1 <= count <= max_sequences:
         raise InvalidRequest("sequences", f"expected 1 to {max_sequences} sequences, got {count}")
     series = [_series(item, index) for index, item in enumerate(envelope.sequences)]
-    return Asked(series, envelope.quantiles, bool(envelope.explain))
+    return SeriesRequest(series, envelope.quantiles, bool(envelope.explain))
 
 
 def item_of(kind: type[Wire], document: object, place: str) -> Wire:

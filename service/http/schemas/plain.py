@@ -38,7 +38,7 @@ class Series:
 
 
 @dataclass(slots=True)
-class Asked:
+class SeriesRequest:
     """A request for forecasts, its numbers read, nothing held against a card yet."""
 
     series: list[Series]
@@ -50,7 +50,7 @@ class _NotPlain(Exception):
     """Leave it to the careful way."""
 
 
-def read(body: bytes, max_sequences: int) -> Asked | None:
+def read(body: bytes, max_sequences: int) -> SeriesRequest | None:
     """Return the request, or None unless it is plain from its first byte to its last."""
     if body[:1] != b"{" or len(body) > MOST or has_long_number(body):  # a byte order mark, say
         return None
@@ -62,7 +62,7 @@ def read(body: bytes, max_sequences: int) -> Asked | None:
         if len(document) == 1:
             matrices = _bare(document["sequences"], body, max_sequences)
             if matrices is not None:
-                return Asked([Series(matrix) for matrix in matrices])
+                return SeriesRequest([Series(matrix) for matrix in matrices])
         return _Reader(document, max_sequences).checked(count(body, b"["))
     except (_NotPlain, ValueError, TypeError, RuntimeError, KeyError):
         return None
@@ -76,14 +76,14 @@ class _Reader:
         if type(sequences) is not simdjson.Array or not 1 <= len(sequences) <= max_sequences:
             raise _NotPlain
         self._brackets = 1  # how many "[" the parts read so far hold
-        self._asked = Asked([self._series(item) for item in sequences])
+        self._asked = SeriesRequest([self._series(item) for item in sequences])
         if len(document) > 1:
             if "quantiles" in document:
                 self._asked.quantiles = self._levels(document["quantiles"])
             if "explain" in document:
                 self._asked.attention = self._explain(document["explain"])
 
-    def checked(self, brackets: int) -> Asked:
+    def checked(self, brackets: int) -> SeriesRequest:
         """Return what was read if no array hides inside a row, which simdjson would flatten."""
         if brackets != self._brackets:
             raise _NotPlain

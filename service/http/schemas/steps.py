@@ -38,7 +38,16 @@ from service.sessions.turns import Forecast
 Static = Mapping[str, float | str]
 
 
-class StepIn(WireModel):
+class _Item(WireModel):
+    """A step, with the numbers left to ``arrays``, which reads them far faster."""
+
+    values: Any
+    future: Any = None
+    quantiles: Wanted | None = Field(None, description="some of the card's levels; all if absent")
+    explain: Explain = Field(default_factory=list)
+
+
+class StepIn(_Item):
     """What is new since the last step: one row or many."""
 
     values: Numbers = Field(
@@ -48,18 +57,28 @@ class StepIn(WireModel):
     future: Numbers | None = Field(
         None, description="(horizon, known): covariates known ahead, without the calendar's"
     )
-    quantiles: Wanted | None = Field(None, description="some of the card's levels; all if absent")
-    explain: Explain = Field(default_factory=list)
 
 
-class NamedStepIn(StepIn):
-    """A step that says whose it is."""
-
+class _Named(WireModel):
     session: Annotated[str, Field(max_length=256)]
     step: Annotated[int, Field(ge=1, lt=10**15)]
 
 
-class StepsIn(WireModel):
+class _NamedItem(_Named, _Item):
+    """A step that says whose it is."""
+
+
+class NamedStepIn(_Named, StepIn):
+    """A step that says whose it is."""
+
+
+class _Envelope(WireModel):
+    """Steps, each left to be read by itself."""
+
+    steps: list[Any]
+
+
+class StepsIn(_Envelope):
     """Steps of any sessions of one model, several of one session in their order."""
 
     steps: list[NamedStepIn]
@@ -94,26 +113,8 @@ class StepsOut(BaseModel):
     answers: list[StepTold]
 
 
-class _Sent(WireModel):
-    """As StepIn, with the numbers left to ``arrays``, which reads them far faster."""
-
-    values: Any
-    future: Any = None
-    quantiles: Wanted | None = None
-    explain: Explain = Field(default_factory=list)
-
-
-class _NamedSent(_Sent):
-    session: Annotated[str, Field(max_length=256)]
-    step: Annotated[int, Field(ge=1, lt=10**15)]
-
-
-class _Steps(WireModel):
-    steps: list[Any]
-
-
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Payload:
     """What is new, and how it is to be answered; nothing held against a card yet."""
 
     values: Array  # (steps, what the card calls given)
@@ -158,27 +159,27 @@ class NamedStep:
 
     session: str
     number: int
-    asked: Asked
+    payload: Payload
     digest: bytes
 
     def read(self, card: ModelCard, stream: Stream) -> Inputs:
         """Return what it brings to the stream; raise Unfit and InvalidSequence."""
-        return self.asked.read(card, stream)
+        return self.payload.read(card, stream)
 
     def write(self, forecast: Forecast, model: LoadedModel) -> bytes:
         """Return the body that answers it."""
-        return write(self.session, self.number, forecast, model, self.asked.quantiles)
+        return write(self.session, self.number, forecast, model, self.payload.quantiles)
 
 
 def read_step(body: bytes, session: str, number: int) -> NamedStep:
     """Return the step of a body; raise MalformedRequest and InvalidRequest."""
-    asked = _asked(validated(_Sent, parse(body)), "")
-    return NamedStep(session, number, asked, asked.digest)
+    payload = _payload(validated(_Item, parse(body)), "")
+    return NamedStep(session, number, payload, payload.digest)
 
 
 def read_steps(document: object, most: int) -> list[NamedStep]:
     """Return the steps of a document; raise InvalidRequest."""
-    items = validated(_Steps, document).steps
+    items = validated(_Envelope, document).steps
     if not 1 <= len(items) <= most:
         raise InvalidRequest("steps", f"expected 1 to {most} steps, got {len(items)}")
     return [read_named(item, f"steps[{index}]") for index, item in enumerate(items)]
@@ -186,9 +187,9 @@ def read_steps(document: object, most: int) -> list[NamedStep]:
 
 def read_named(document: object, place: str) -> NamedStep:
     """Return one step that says whose it is; raise InvalidRequest from ``place`` on."""
-    sent = validated(_NamedSent, document, place)
-    asked = _asked(sent, place)
-    return NamedStep(sent.session, sent.step, asked, asked.digest)
+    sent = validated(_NamedItem, document, place)
+    payload = _payload(sent, place)
+    return NamedStep(sent.session, sent.step, payload, payload.digest)
 
 
 def write(
@@ -212,11 +213,11 @@ def write(
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _asked(sent: _Sent, place: str) -> Asked:
+def _payload(sent: _Item, place: str) -> Payload:
     dot = f"{place}." if place else ""
     future = None if sent.future is None else to_matrix(sent.future, f"{dot}future")
     values = to_matrix(sent.values, f"{dot}values")
-    return Asked(values, future, sent.quantiles, bool(sent.explain))
+    return Payload(values, future, sent.quantiles, bool(sent.explain))
 
 
 def _now(stream: Stream, card: ModelCard) -> datetime | None:

@@ -1,6 +1,5 @@
 """The documents of KServe's time-series forecast API: what is asked for, and what is answered."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -15,21 +14,29 @@ Word = Annotated[str, Field(max_length=64)]
 Forecast = list[float] | list[list[float]]
 
 
-class TimeSeriesInput(WireModel):
-    """One series up to now."""
+class Item(WireModel):
+    """A series, with the numbers left to ``arrays``, which reads them far faster."""
 
     type: Kind = Field(description="univariate: (time,) numbers; multivariate: (time, features)")
     name: Name
-    series: Numbers = Field(
-        description="the columns the card calls features, without those of static and calendar, "
-        "which are added here; null is a missing value, where the card allows it"
-    )
+    series: Any
     frequency: Word = Field(
         description="second, minute, hour, day, week, month, quarter, year or S, T, H, D, W, M, Q, "
         "Y, with a count before it where it is not 1, or as the card has it; it must be the card's"
     )
     start_timestamp: Word | None = Field(
         None, description="ISO 8601 time of the first step; needed where the card has calendar"
+    )
+    future: Any = None
+    static: Any = None
+
+
+class TimeSeriesInput(Item):
+    """One series up to now."""
+
+    series: Numbers = Field(
+        description="the columns the card calls features, without those of static and calendar, "
+        "which are added here; null is a missing value, where the card allows it"
     )
     future: Numbers | None = Field(
         None,
@@ -48,11 +55,11 @@ class ForecastOptions(WireModel):
     quantiles: Wanted | None = Field(None, description="some of the card's levels; none if absent")
 
 
-class ForecastRequest(WireModel):
-    """Any number of series, of any mix of lengths, for one model."""
+class Envelope(WireModel):
+    """A request, with each input left to be read by itself."""
 
     model: str
-    inputs: list[TimeSeriesInput]
+    inputs: list[Any]
     options: ForecastOptions
     metadata: dict[str, Any] | None = Field(None, description="the caller's own; not read")
     model_version: Word | None = Field(
@@ -60,26 +67,10 @@ class ForecastRequest(WireModel):
     )
 
 
-class AskedInput(WireModel):
-    """As TimeSeriesInput, with the numbers left to ``arrays``, which reads them far faster."""
+class ForecastRequest(Envelope):
+    """Any number of series, of any mix of lengths, for one model."""
 
-    type: Kind
-    name: Name
-    series: Any
-    frequency: Word
-    start_timestamp: Word | None = None
-    future: Any = None
-    static: Any = None
-
-
-class Asked(WireModel):
-    """As ForecastRequest, with each input left to be read by itself."""
-
-    model: str
-    inputs: list[Any]
-    options: ForecastOptions
-    metadata: Mapping[str, Any] | None = None
-    model_version: Word | None = None
+    inputs: list[TimeSeriesInput]
 
 
 class ForecastError(Out):

@@ -22,7 +22,7 @@ from service.http.schemas.reply import Reply
 STEP = "step"  # in the place of times, where none were sent
 
 
-class Query:
+class ArrowQuery:
     """A checked table: rows for the engine, and how to write their answers."""
 
     timeout: float | None = None  # a header says it
