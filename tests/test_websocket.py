@@ -70,8 +70,9 @@ def end_of(raw: socket.socket) -> bytes:
         ("X-Long: " + "a" * 9000 + "\r\n", b"", b"400"),
         ("Content-Length: 5\r\n", b"hello", b"400"),
         ("".join(f"X-{number}: 1\r\n" for number in range(200)), b"", b"431"),
+        ("Sec-WebSocket-Version: 8\r\n", b"", b"426"),
     ],
-    ids=["long header", "body", "many headers"],
+    ids=["long header", "body", "many headers", "two versions"],
 )
 def test_an_upgrade_that_cannot_be_read_is_refused_and_closed(service, more, body, status):
     with connected(service, more, body) as raw:

@@ -43,7 +43,7 @@ def farewell(
     error: RequestError, method: str, url: bytes, headers: Headers, every: bytes
 ) -> tuple[bytes, Visit]:
     """Return the last answer of a connection, to what may be no request, and its record."""
-    given = dict(headers).get(b"x-request-id")
+    given = next((value for name, value in headers if name == b"x-request-id"), None)
     request_id = identify(None if given is None else given.decode("latin-1"))
     status, body, media_type, more = problem(error, request_id)
     path = url.partition(b"?")[0].decode("latin-1")

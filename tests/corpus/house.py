@@ -28,6 +28,7 @@ LIMITS = {
 }
 _LEAKS = re.compile(rf'Traceback|File \\?"|site-packages|\.py\b|/(work|tmp|home|root)/|{SECRET}')
 _JSON, PROBLEM = "application/json", "application/problem+json"
+_RECENT = 20_000  # bytes of the log
 MEMBERS = {"type", "title", "status", "detail", "error", "request_id"}
 
 
@@ -71,9 +72,10 @@ class Answer:
 class House:
     """A service, a session in it, and how it was when nothing had happened."""
 
-    def __init__(self, served: Served, database: Path, client: httpx.Client) -> None:
+    def __init__(self, served: Served, folder: Path, client: httpx.Client, key: str) -> None:
         self.served, self.client = served, client
-        self._database = database
+        self._database, self._log = folder / "sessions.db", folder / "service.log"
+        self._key = {"x-api-key": key} if key else {}
         self.session, self._stepped, self._elsewhere = map(self._opened, (STREAM, STREAM, GRU))
         self._steps = 0  # that the second one has taken
         assert comes_true(lambda: waiting(served) == 0)
@@ -81,8 +83,8 @@ class House:
         ours = (f"/v1/sessions/{self.session}", f"/v1/admin/models/{SPARE}")
         paths = ("/health/live", *ours, f"/v1/models/{GRU}", f"/v1/models/{STREAM}")
         self._looks = [
-            _posted(f"/v1/models/{GRU}/predict", GOOD),
-            *(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() for path in paths),
+            self._request(f"POST /v1/models/{GRU}/predict", GOOD),
+            *(self._request(f"GET {path}") for path in paths),
         ]
         self._before = self._state()
         self._held = descriptors(served)
@@ -121,11 +123,31 @@ class House:
             self._steps_on(stream)
         return Answer(told["status"], {}, json.dumps(told["problem"]).encode())
 
-    def over_a_handshake(self, row: Handshake) -> Answer:
-        raw = upgrade(row.path, row.changes | {"x-request-id": "mine"}, row.method)
+    def raw(self, raw: bytes) -> Said:
+        """Send bytes on a new connection; return the first answer."""
         with connect(self.served) as connection:
             connection.sendall(raw)
-            said = one_answer(connection)
+            return one_answer(connection)
+
+    def logged(self, request_id: str) -> list[int]:
+        """Return the statuses of the lines of a request, once there is one."""
+        found: list[int] = []
+
+        def look() -> bool:
+            with self._log.open("rb") as log:
+                log.seek(max(0, self._log.stat().st_size - _RECENT))
+                lines = map(json.loads, log.read().splitlines()[1:])
+                found[:] = [
+                    line["status"] for line in lines if line.get("request_id") == request_id
+                ]
+            return bool(found)
+
+        comes_true(look)
+        return found
+
+    def over_a_handshake(self, row: Handshake) -> Answer:
+        raw = upgrade(row.path, row.changes | {"x-request-id": "mine"}, row.method)
+        said = self.raw(raw)
         assert said.headers["x-request-id"] == "mine", row.name
         return Answer(said.status, said.headers, said.body)
 
@@ -152,8 +174,9 @@ class House:
         return closing(Stream(self.served, f"/v1/models/{STREAM}/stream"))
 
     def _opened(self, model: str) -> str:
-        answer = self.client.post(f"/v1/models/{model}/sessions", json={}).raise_for_status()
-        return str(answer.json()["session"])
+        path = f"/v1/models/{model}/sessions"
+        answer = self.client.post(path, json={}, headers=self._key)
+        return str(answer.raise_for_status().json()["session"])
 
     def _on(self, stream: Stream, raw: bytes) -> dict[str, Any]:
         stream.send(raw)
@@ -202,14 +225,14 @@ class House:
             "number of sessions": self._count(),
         }
 
+    def _request(self, what: str, body: bytes = b"") -> bytes:
+        headers = {"host": "localhost", "content-type": _JSON, "content-length": str(len(body))}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | self._key).items())
+        return f"{what} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
     def _count(self) -> int:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as database:
             return int(database.execute("SELECT count(*) FROM session").fetchone()[0])
-
-
-def _posted(path: str, body: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {_JSON}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def _waiting(said: Said) -> int:
@@ -217,18 +240,24 @@ def _waiting(said: Said) -> int:
 
 
 @contextmanager
-def house(folder: Path) -> Iterator[House]:
-    """Yield a service with models of its own, and look at its log when it has ended."""
+def house(
+    folder: Path, environment: Mapping[str, str] | None = None, key: str = ""
+) -> Iterator[House]:
+    """
+    Yield a service with models of its own, and look at its log when it has ended.
+
+    ``key`` opens everything, where keys are asked for.
+    """
     models, log = folder / "models", folder / "service.log"
     for name in (GRU, STREAM, SPARE):
         shutil.copytree(ZOO / name, models / name)
     store = {"SEQSERVE_STORE": f"sqlite:///{folder}/sessions.db"}
     options = ("--models", str(models), "--provider", "cpu")
     with (
-        serving(log, *options, environment=LIMITS | store) as served,
+        serving(log, *options, environment=LIMITS | store | (environment or {})) as served,
         httpx.Client(base_url=served.url, timeout=30) as client,
     ):
-        found = House(served, folder / "sessions.db", client)
+        found = House(served, folder, client, key)
         yield found
         found.close()
     text = log.read_text()

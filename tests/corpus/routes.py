@@ -101,7 +101,7 @@ TAKERS = [
     Taker("PUT", f"{_ADMIN}/split", _asked(weights={"1": 1})),
     Taker("PUT", f"{_ADMIN}/shadow", _asked(version=1)),
 ]
-BODILESS = {("POST", "/v1/sessions/{id}/fork")}
+BODILESS = [Taker("POST", "/v1/sessions/{id}/fork", b"", optional=True, untyped=True)]
 
 
 def takers_of(app: FastAPI) -> set[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """Every wrong body, on every route that takes one: the tabled answer, and nothing else changes."""
 
+import json
+import re
 from collections.abc import Iterator
 from itertools import cycle
 
@@ -9,7 +11,7 @@ from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
 from service.http.metrics import Metrics
-from tests.corpus import names, rows, streams, tables, tensors
+from tests.corpus import ids, names, rows, streams, tables, tensors
 from tests.corpus.house import Answer, House, house
 from tests.corpus.routes import BODILESS, TAKERS, takers_of
 from tests.http.inprocess import SMALL
@@ -35,7 +37,7 @@ def test_every_route_that_takes_a_body_is_in_the_corpus(tmp_path):
             SMALL.model_copy(update={"store": f"sqlite:///{tmp_path}/s.db"}).open_store(),
         )
     )
-    known = {(taker.method, taker.template) for taker in TAKERS} | BODILESS
+    known = {(taker.method, taker.template) for taker in TAKERS + BODILESS}
     assert found - known == set(), "say in tests/corpus/routes.py what a good body of these is"
     assert known - found == set(), "these are no routes any more"
 
@@ -75,3 +77,40 @@ def test_what_is_wrong_on_a_stream_is_told_and_a_good_step_after_it_is_taken(
         faults += [f"{row.name}: {each}" for each in service.faults_of(row)]
         faults += [f"after {row.name}: {each}" for each in service.faults()]
     assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("name", ids.FORGED)
+def test_a_forged_request_id_is_replaced_and_in_no_line_of_the_log(service: House, name):
+    given = ids.FORGED[name]
+    for way, (raw, status) in ids.ways(given).items():
+        said = service.raw(raw)
+        returned = said.headers["x-request-id"]
+        assert (way, said.status) == (way, status)
+        assert re.fullmatch(r"[0-9a-f]{32}", returned), way
+        assert b"forged" not in said.body, way
+        if status >= 400:
+            assert json.loads(said.body)["request_id"] == returned
+        assert service.logged(returned) == [status], way
+    assert not list(service.faults())
+
+
+@pytest.mark.parametrize("name", ids.UNREAD)
+def test_a_request_id_that_is_no_header_is_no_request(service: House, name):
+    for way, (raw, _) in ids.ways(ids.UNREAD[name]).items():
+        said = service.raw(raw)
+        assert (way, said.status) == (way, 400)
+        assert "forged" not in said.headers["x-request-id"]
+    assert not list(service.faults())
+
+
+@pytest.mark.parametrize("given", ids.KEPT, ids=len)
+def test_a_good_request_id_comes_back_and_is_logged(service: House, given):
+    for way, (raw, status) in ids.ways(given).items():
+        said = service.raw(raw)
+        assert (way, said.status, said.headers["x-request-id"]) == (way, status, given)
+    assert service.logged(given)[-1] >= 400
+
+
+def test_of_two_request_ids_the_first_counts_on_every_way(service: House):
+    for way, (raw, _) in ids.ways("first\r\nx-request-id: second").items():
+        assert (way, service.raw(raw).headers["x-request-id"]) == (way, "first")

@@ -49,7 +49,7 @@ def one_of_many(raw: socket.socket, found: bytes) -> tuple[Said, bytes]:
     while b"\r\n\r\n" not in found:
         found += _more(raw)
     said = read(found)
-    whole = len(found) - len(said.body) + int(said.headers["content-length"])
+    whole = len(found) - len(said.body) + int(said.headers.get("content-length", "0"))
     while len(found) < whole:
         found += _more(raw)
     return read(found[:whole]), found[whole:]
