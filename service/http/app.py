@@ -30,6 +30,7 @@ from service.http.routes import (
     oip_repository,
     oip_statistics,
     operations,
+    pages,
     states,
     steps,
     stream,
@@ -49,6 +50,7 @@ SWITCH_INTERVAL = 0.0005  # seconds
 # every third request, and stop everything while it does.
 GC_THRESHOLD = 50_000
 
+NAME = "seqserve"
 DESCRIPTION = (
     "Forecasts from LSTM, GRU and attention models: any mix of sequence lengths in one request, "
     "each answered exactly as if it were alone."
@@ -70,10 +72,12 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
     """
     parts = Parts(engine, settings, metrics, store, tracing, gate)
     app = FastAPI(
-        title="seqserve",
-        version=version("seqserve"),
+        title=NAME,
+        version=version(NAME),
         description=DESCRIPTION,
         lifespan=lifetime(parts),
+        docs_url=None,
+        redoc_url=None,
         redirect_slashes=False,  # another path is not found, as a problem
     )
     for router in _routers(parts):
@@ -101,6 +105,7 @@ def _routers(parts: Parts) -> Iterator[APIRouter]:
     yield timeseries.router(engine, limits)
     yield operations.router(engine, metrics, parts.store)
     yield inforce.router(engine, parts.settings.figures())
+    yield pages.router(NAME)
     if sessions is not None:
         yield steps.router(engine, sessions, limits)
         yield session_routes.router(engine, sessions, limits)

@@ -99,7 +99,7 @@ TABLE: tuple[Rule, ...] = (
                 f"{_V2_VERSION}/stats",
                 "/openapi.json",
                 "/docs",
-                "/docs/oauth2-redirect",
+                "/docs/**",
                 "/redoc",
             ),
             "GET HEAD",
