@@ -27,16 +27,16 @@ from service.engine.batcher import Batcher, Slots
 from service.engine.catalogue import Which
 from service.engine.core import Engine, EngineOptions, LoadedModel
 from service.engine.jobs import Answer, Row, Ticket, Timing
-from service.http.connections import Bounds, Connections
-from service.http.express import Express, HotRoute
 from service.http.lifetime import HOT_ROUTES
 from service.http.limits import Limits
 from service.http.metrics import Metrics
 from service.http.prediction import WireFormat
-from service.http.protocol import EXPRESS, Protocol
 from service.http.records import Records, Visit
 from service.http.schemas.native import PredictQuery
 from service.http.schemas.reply import Reply
+from service.http.transport.connections import Bounds, Connections
+from service.http.transport.express import Express, HotRoute
+from service.http.transport.protocol import EXPRESS, Protocol
 from service.keeper import FILES, Marks
 from service.memory import Tidy
 

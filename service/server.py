@@ -14,12 +14,12 @@ from contextlib import AsyncExitStack
 import uvicorn
 
 from service.descriptors import affordable
-from service.http.answers import refusal
-from service.http.connections import Bounds, Connections
 from service.http.errors import WorkerDied
 from service.http.port import Place
-from service.http.protocol import Protocol
 from service.http.stopping import STOPPING, Stopping
+from service.http.transport.answers import refusal
+from service.http.transport.connections import Bounds, Connections
+from service.http.transport.protocol import Protocol
 from service.keeper import Marks
 from service.repeated import Repeated
 from service.settings import Settings
@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
                 "service.http.app:app",
                 factory=True,
                 lifespan="on",
-                ws="service.http.websocket:Protocol",
+                ws="service.http.transport.websocket:Protocol",
                 ws_max_size=settings.max_body_bytes,
                 # A step is small, and each connection would keep tables.
                 ws_per_message_deflate=False,

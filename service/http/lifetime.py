@@ -11,14 +11,14 @@ from contextlib import (
 
 from fastapi import FastAPI
 
-from service.http.express import Express, HotRoute
 from service.http.parts import Parts
-from service.http.protocol import EXPRESS
 from service.http.pulse import Pulse
 from service.http.records import RECORDS
 from service.http.routes import native, oip
-from service.http.shedding import SHEDDING, Shedding
 from service.http.stopping import STOPPING, Stopping
+from service.http.transport.express import Express, HotRoute
+from service.http.transport.protocol import EXPRESS
+from service.http.transport.shedding import SHEDDING, Shedding
 from service.sessions.sweeper import sweeper
 
 State = dict[str, object]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from service.http.connections import AT_ONCE, Bounds, Connections, Line
+from service.http.transport.connections import AT_ONCE, Bounds, Connections, Line
 
 pytestmark = pytest.mark.timeout(20)
 

@@ -14,12 +14,12 @@ import pytest
 from examples.serving import serving
 from models.serving import Serving
 from models.states import States
-from service.http import express
-from service.http.express import Express
 from service.http.lifetime import HOT_ROUTES
 from service.http.limits import Limits
 from service.http.metrics import Metrics
 from service.http.records import Records
+from service.http.transport import express
+from service.http.transport.express import Express
 from service.memory import Tidy
 from tests.http.inprocess import running, weeks
 from tests.http.tables import ARROW, long, stream

@@ -16,9 +16,9 @@ from uvicorn.server import ServerState
 from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
-from service.http.connections import Bounds, Connections
 from service.http.metrics import Metrics
-from service.http.protocol import Protocol
+from service.http.transport.connections import Bounds, Connections
+from service.http.transport.protocol import Protocol
 from service.keeper import Marks
 from tests.http.inprocess import GRU, SMALL, weeks
 from tests.http.transport_rows import request

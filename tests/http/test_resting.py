@@ -5,7 +5,7 @@ import asyncio
 from prometheus_client import CollectorRegistry
 
 from service.http.meters.requests import RequestMeter
-from service.http.shedding import AT_MOST, TURN, Shedding
+from service.http.transport.shedding import AT_MOST, TURN, Shedding
 
 
 class Heard:

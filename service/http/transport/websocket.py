@@ -8,9 +8,9 @@ from websockets.exceptions import InvalidHandshake, InvalidHeader
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
-from service.http.answers import farewell, lines
 from service.http.errors import MalformedHttp, OtherWebSocket, RequestError
 from service.http.records import RECORDS, Records
+from service.http.transport.answers import farewell, lines
 
 SLICE = 4096  # bytes that are parsed before anything is counted
 CONTROL_FRAMES = 100  # pings and pongs a second

@@ -13,12 +13,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.http.access import REFUSAL
-from service.http.answers import farewell, lines
-from service.http.connections import Connections, Line
 from service.http.errors import RequestError, RequestTimeout, TooManyConnections
-from service.http.framing import Stage
-from service.http.outgoing import untaken
 from service.http.records import RECORDS, Records
+from service.http.transport.answers import farewell, lines
+from service.http.transport.connections import Connections, Line
+from service.http.transport.framing import Stage
+from service.http.transport.outgoing import untaken
 
 NOTHING, HEAD, BODY, WHOLE = Stage
 

@@ -5,9 +5,9 @@ from enum import Enum, auto
 
 from httptools import HttpParserCallbackError, HttpParserError
 
-from service.http.answers import Headers, lines
-from service.http.connections import Bounds
 from service.http.errors import HeadersTooLarge, MalformedHttp, RequestError, UriTooLong
+from service.http.transport.answers import Headers, lines
+from service.http.transport.connections import Bounds
 
 # Answered beyond the last connection, too.
 HEALTH = re.compile(rb"(/v2)?/health/(live|ready)")

@@ -11,9 +11,16 @@ from typing import cast
 import httptools
 
 from service.http.errors import MalformedHttp, RequestError, TooManyConnections
-from service.http.framing import HEALTH, Chunks, explain, inspect, measure, without_upgrade
-from service.http.outgoing import Outgoing
-from service.http.patient import BODY, HEAD, WHOLE, Patient
+from service.http.transport.framing import (
+    HEALTH,
+    Chunks,
+    explain,
+    inspect,
+    measure,
+    without_upgrade,
+)
+from service.http.transport.outgoing import Outgoing
+from service.http.transport.patient import BODY, HEAD, WHOLE, Patient
 
 ONE_READ = 2**18  # bytes; a head may come with the end of the request before it
 log = logging.getLogger(__name__)

@@ -8,15 +8,15 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.engine.errors import EngineStopped
-from service.http.answers import refusal
-from service.http.bounded import Bounded
-from service.http.connections import Connections
 from service.http.errors import RequestError
-from service.http.exchange import Exchange
-from service.http.express import Express, Head
-from service.http.outgoing import Outgoing
-from service.http.shedding import SHED, SHEDDING, Shed, Shedding
 from service.http.stopping import STOPPING, Stopping
+from service.http.transport.answers import refusal
+from service.http.transport.bounded import Bounded
+from service.http.transport.connections import Connections
+from service.http.transport.exchange import Exchange
+from service.http.transport.express import Express, Head
+from service.http.transport.outgoing import Outgoing
+from service.http.transport.shedding import SHED, SHEDDING, Shed, Shedding
 from service.keeper import BEGUN, NONE, OPEN, RUNNING, Marks
 
 EXPRESS = "express"  # where the lifespan's state holds the short way

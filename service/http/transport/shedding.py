@@ -8,10 +8,10 @@ from typing import Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from service.engine.errors import Overloaded
-from service.http.answers import problem, written
-from service.http.express import Head
 from service.http.meters.requests import RequestMeter
 from service.http.records import identify
+from service.http.transport.answers import problem, written
+from service.http.transport.express import Head
 
 SHEDDING = "shedding"  # where the lifespan's state holds who writes them
 SAID = 1.0  # seconds between two lines of the log

@@ -12,13 +12,13 @@ from uvicorn.server import ServerState
 from service.engine.core import LoadedModel, insist_on_finite
 from service.engine.errors import EngineError
 from service.engine.jobs import Ticket, Timing
-from service.http.answers import problem, written
 from service.http.errors import RequestError
-from service.http.express import Express, Head
 from service.http.limits import left
 from service.http.prediction import Query
 from service.http.problems import reason
 from service.http.records import DEFECT, Visit, identify
+from service.http.transport.answers import problem, written
+from service.http.transport.express import Express, Head
 
 log = logging.getLogger(__name__)
 
