@@ -71,7 +71,9 @@ async def metrics(folder: Path) -> str:
     async with running(settings, store=store) as service:
         for name in (GRU, STREAM):
             shadow = {"traffic": {"1": 1}, "shadow": {"version": 2}}
-            await service.engine.change(name, lambda state, shadow=shadow: state.with_(**shadow))
+            await service.engine.changes.make(
+                name, lambda state, shadow=shadow: state.with_(**shadow)
+            )
         await service.predict({"sequences": [weeks(30)]})
         await service.predict({"sequences": [[1]]})
         path = f"/v1/models/{STREAM}/sessions"

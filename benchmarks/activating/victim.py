@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +21,12 @@ from service.engine.core import Engine, EngineOptions
 
 OPERATIONS = ("publish", "roll back", "move alias", "newest", "unload")
 _KEEPING = ("models/repository.py", "models/states.py", "models/durable.py")
-_WATCHED = (*_KEEPING, "service/engine/lifecycle.py", "service/engine/catalogue.py")
+_WATCHED = (
+    *_KEEPING,
+    "service/engine/changes.py",
+    "service/engine/lifecycle.py",
+    "service/engine/catalogue.py",
+)
 _WRITING = {"publish", "_take_next", "_write", "replace", "sync"}
 
 
@@ -36,14 +40,19 @@ class Death:
     def __init__(self, at: int, *, writing: bool) -> None:
         self._at = at
         self._writing = writing
+        self.counts = False  # not yet
         self.reached: set[tuple[str, int]] = set()
 
     def trace(self, frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401  or None
         """Watch a frame if it is of the watched modules; ``sys.settrace``."""
         code = frame.f_code
+        if not self.counts:
+            return None
         if not code.co_filename.endswith(_KEEPING if self._writing else _WATCHED):
             return None
         if self._writing and code.co_name not in _WRITING:
+            return None
+        if event == "call" and _is_for_a_cache(frame):
             return None
         line = code.co_filename, frame.f_lineno
         if event == "line" and line not in self.reached:
@@ -53,31 +62,40 @@ class Death:
         return self.trace
 
 
+def _is_for_a_cache(frame: FrameType | None) -> bool:
+    """Whether it is a verdict that is written, which is there already the next time."""
+    while frame is not None and not frame.f_code.co_filename.endswith("service/engine/kept.py"):
+        frame = frame.f_back
+    return frame is not None
+
+
 async def operate(engine: Engine, repository: Repository, operation: str) -> None:
     """Do one of the operations."""
     if operation == "publish":
         number = len(repository.versions(MODEL)) + 1
         await asyncio.to_thread(repository.publish, MODEL, adding(number))
-        await engine.load(MODEL)
+        await engine.changes.load(MODEL)
     elif operation == "roll back":
-        await engine.roll_back(MODEL)
+        await engine.changes.roll_back(MODEL)
     elif operation == "move alias":
         newest = repository.find(MODEL).version
         aliases, traffic = {"stable": newest}, {"stable": 1}
-        await engine.change(MODEL, lambda state: state.with_(aliases=aliases, traffic=traffic))
+        await engine.changes.make(
+            MODEL, lambda state: state.with_(aliases=aliases, traffic=traffic)
+        )
     elif operation == "unload":
-        await engine.unload(MODEL, repository.find(MODEL).version)
+        await engine.changes.unload(MODEL, repository.find(MODEL).version)
     else:
-        await engine.change(MODEL, lambda state: state.with_(aliases={}, traffic=None))
+        await engine.changes.make(MODEL, lambda state: state.with_(aliases={}, traffic=None))
 
 
 async def _main(folder: Path, cache: Path, operation: str, code: str, at: int) -> None:
     repository = Repository(folder)
     options = EngineOptions(provider="cpu", threads=1, watch_seconds=0, cache=cache)
+    death = Death(at, writing=code == "writing")
+    threading.settrace(death.trace)  # of threads that begin from now on
     async with Engine(repository, options) as engine:
-        death = Death(at, writing=code == "writing")
-        threading.settrace(death.trace)  # of threads that begin from now on
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+        death.counts = True
         sys.settrace(death.trace)
         await operate(engine, repository, operation)
         sys.settrace(None)

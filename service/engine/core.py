@@ -1,22 +1,21 @@
 """The engine: models by name and version, loaded, checked, and asked."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
 from models.repository import Repository
-from models.serving import Serving, ServingUnfit
+from models.serving import Serving
+from service.aside import Aside
 from service.engine.admission import check_rows
 from service.engine.catalogue import Catalogue, Shelf, VersionState, Which
+from service.engine.changes import Changes
 from service.engine.errors import (
     EngineStopped,
-    ModelNotFound,
-    ModelUnavailable,
     NonFinitePrediction,
 )
 from service.engine.jobs import Answer, Row, Ticket, Timing
-from service.engine.lifecycle import Change, Lifecycle
+from service.engine.lifecycle import Lifecycle
 from service.engine.loading import LoadedModel, Loader, ObserverFactory
 from service.engine.options import EngineOptions
 from service.engine.runner import Device
@@ -27,6 +26,8 @@ from service.repeated import Repeated
 
 __all__ = ["Engine", "EngineOptions", "LoadedModel", "VersionState", "insist_on_finite"]
 
+LOOKS = 4  # at the repository at a time
+
 
 class Engine:
     """
@@ -34,8 +35,8 @@ class Engine:
 
     Use it as an async context manager: entering loads what each model's state asks for, or the
     newest version that passes its self-check; leaving finishes what was accepted.  While it runs
-    it takes up what is published, and what of the states is changed.  Versions that nothing asks
-    for load when a request names them.
+    it takes up what is published, and what of the states is changed, by others or by ``changes``.
+    Versions that nothing asks for load when a request names them.
     """
 
     def __init__(
@@ -45,19 +46,21 @@ class Engine:
         observers: ObserverFactory = lambda _name, _version: None,
         shadows: ShadowObserver | None = None,
     ) -> None:
-        self._repository = repository
         self.options = options or EngineOptions()
         self._loader = Loader(self.options, observers)
         self._catalogue = Catalogue(shadows)
+        self._disk = Aside("repository", LOOKS)
         self._lifecycle = Lifecycle(
-            repository, self._loader, self._catalogue, self.options.idle_seconds
+            repository, self._loader, self._catalogue, self.options.idle_seconds, self._disk
         )
-        self._watcher = Watcher(repository, self._lifecycle)
+        self.changes = Changes(repository, self._lifecycle, self._catalogue, self._disk)
+        self._watcher = Watcher(repository, self._lifecycle, self._disk)
         self._running = self._leaving = False
 
     async def __aenter__(self) -> Self:
         self._loader.choose_device()
         async with AsyncExitStack() as stack:
+            stack.callback(self._disk.close)
             stack.push_async_callback(self._loader.close)
             stack.push_async_callback(self._watcher.close)
             await self._watcher.look()
@@ -161,69 +164,6 @@ class Engine:
             return await self._lifecycle.demand(name, version)
         raise self._catalogue.absent(name, version)
 
-    async def load(
-        self, name: str, version: int | None = None, expected: str | None = None
-    ) -> None:
-        """
-        Let a version answer, or a model as it did before it was unloaded, and keep that so.
-
-        Other processes follow by themselves; this one has it when this returns.  What failed
-        before is tried again.  A version that fails changes nothing.
-        Raises ModelNotFound, ModelUnavailable, and what ``change`` does.
-        """
-        if version is not None:
-            await self._lifecycle.try_again(name, version)
-        await self.change(name, lambda serving: serving.with_loaded(version), expected, retry=True)
-        serving, failures = self.desired(name), self.failures(name)
-        if version is None and not serving.traffic:
-            newest = max(
-                (each for each in self.versions(name) if not serving.withdraws(each)), default=0
-            )
-            if newest in failures:
-                raise ModelUnavailable(name, newest, failures[newest])
-
-    async def unload(
-        self, name: str, version: int | None = None, expected: str | None = None
-    ) -> None:
-        """
-        Let a version, or the whole model, answer nobody, and keep that so; see ``load``.
-
-        Requests on their way are answered still.  Raises ModelNotFound, and what ``change`` does.
-        """
-        if version is not None and version not in await self._published(name):
-            raise ModelNotFound(name, version)
-        await self.change(name, lambda serving: serving.with_unloaded(version), expected)
-
-    async def roll_back(
-        self, name: str, version: int | None = None, expected: str | None = None
-    ) -> None:
-        """
-        Send all traffic to a version, or to the one before that which serves, and keep that so.
-
-        Raises ServingUnfit where there is none before, and what ``change`` does.
-        """
-        if version is None:
-            versions = await self._published(name)
-            main, state = self.newest(name), self.desired(name)
-            older = [
-                each
-                for each in versions
-                if main and each < main.entry.version and not state.withdraws(each)
-            ]
-            if not older:
-                raise ServingUnfit(f"There is no version of {name!r} to go back to.")
-            version = older[-1]
-        traffic = {str(version): 1.0}
-        await self.change(name, lambda serving: serving.with_(traffic=traffic), expected)
-
-    async def _published(self, name: str) -> list[int]:
-        """List a model's versions as the repository has them now."""
-        return [each.version for each in await asyncio.to_thread(self._repository.versions, name)]
-
-    async def replace(self, name: str, serving: Serving, expected: str | None = None) -> None:
-        """Give a model a state, whatever it was, also an unreadable one; raise as ``change``."""
-        await self._lifecycle.replace(name, serving, expected)
-
     @property
     def watching(self) -> bool:
         """Whether what is published and changed is taken up by itself."""
@@ -244,17 +184,6 @@ class Engine:
     def problems(self, name: str) -> list[str]:
         """Say what of the state asked for is not in force in this process, and why."""
         return self._catalogue.shelf(name).problems
-
-    async def change(
-        self, name: str, change: Change, expected: str | None = None, *, retry: bool = False
-    ) -> None:
-        """
-        Change the state that a model shall be in; ``expected`` is the tag of the present one.
-
-        Raises ModelNotFound, ModelUnavailable if what is asked for anew does not load,
-        ServingUnfit, ServingChanged, ServingUnreadable and ServingNotKept(Now).
-        """
-        await self._lifecycle.change(name, change, expected, retry=retry)
 
     async def predict(
         self, model: LoadedModel, rows: Sequence[Row], *, background: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from models.repository import Entry, Repository, Stamp
 from models.serving import Serving, ServingUnreadable
+from service.aside import Aside
 from service.engine.catalogue import Catalogue, Failure, Key, Shelf
 from service.engine.errors import (
     ModelNotFound,
@@ -21,8 +22,6 @@ from service.engine.traffic import Split
 from service.engine.vetting.verdict import ModelRefused
 
 log = logging.getLogger(__name__)
-
-Change = Callable[[Serving], Serving]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +48,23 @@ class Lifecycle:
         loader: Loader,
         catalogue: Catalogue,
         idle_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
+        disk: Aside,
     ) -> None:
         self._repository = repository
         self._loader = loader
         self._catalogue = catalogue
         self._idle_seconds = idle_seconds
-        self._clock = clock
+        self._disk = disk
         self._turns: dict[str, asyncio.Lock] = {}  # by name: one convergence at a time
         self._loads: dict[Key, asyncio.Lock] = {}  # by version: one load at a time
 
     async def converge(self, name: str, *, retry: bool = False) -> None:
         """Let a model serve as its state says, as far as its files allow."""
         async with self._turns.setdefault(name, asyncio.Lock()):
-            seen = await asyncio.to_thread(self._look, name)
+            seen = await self._disk.run(self._look, name)
             self._catalogue.note_versions(name, seen.entries)
             shelf = await self._fill(name, seen, retry=retry)
-            self._catalogue.arrange(name, shelf, self._clock(), self._idle_seconds)
+            self._catalogue.arrange(name, shelf, time.monotonic(), self._idle_seconds)
             for problem in shelf.problems:
                 log.warning("%s: %s", name, problem)
 
@@ -74,7 +73,7 @@ class Lifecycle:
         key = name, version
         if self._catalogue.withdrawn(*key):
             raise ModelWithdrawn(name, version)
-        seen = await asyncio.to_thread(self._look, name)
+        seen = await self._disk.run(self._look, name)
         if version not in seen.entries and key not in self._catalogue.memory:
             raise ModelNotFound(name, version)
         if failure := self._catalogue.failures.get(key):
@@ -90,7 +89,7 @@ class Lifecycle:
 
     async def try_again(self, name: str, version: int) -> None:
         """Load a version whatever became of it before; raise as ``demand``."""
-        seen = await asyncio.to_thread(self._look, name)
+        seen = await self._disk.run(self._look, name)
         if version not in seen.entries:
             raise ModelNotFound(name, version)
         await self._loaded(seen, name, version, retry=True)
@@ -98,41 +97,9 @@ class Lifecycle:
         if failure := self._catalogue.failures.get((name, version)):
             raise ModelUnavailable(name, version, failure.reason)
 
-    async def change(
-        self, name: str, change: Change, expected: str | None = None, *, retry: bool = False
-    ) -> None:
-        """
-        Keep a new state of a model, and bring this process to it.
-
-        What it asks for anew is loaded before, so that a version which fails changes nothing.
-        Raises ModelNotFound, ModelUnavailable, and what ``States.change`` does.
-        """
-        states = self._repository.states
-        await self._check_known(name)
-        before = await asyncio.to_thread(states.read, name)
-        await self._prepare(name, before, change(before))
-        await asyncio.to_thread(states.change, name, change, expected)
-        await self.converge(name, retry=retry)
-
-    async def replace(self, name: str, serving: Serving, expected: str | None) -> None:
-        """Do what ``change`` does, to whatever state there is, also an unreadable one."""
-        await self._check_known(name)
-        await self._prepare(name, self._catalogue.shelf(name).serving, serving)
-        await asyncio.to_thread(self._repository.states.replace, name, serving, expected)
-        await self.converge(name)
-
-    async def _check_known(self, name: str) -> None:
-        known = name in self._catalogue.shelves  # also where its files have vanished
-        if not known and not await asyncio.to_thread(self._repository.versions, name):
-            raise ModelNotFound(name)
-
-    async def _prepare(self, name: str, before: Serving, after: Serving) -> None:
-        for version in sorted(after.uses().keys() - before.uses().keys()):
-            await self.try_again(name, version)
-
     def tidy(self) -> None:
         """Let go of versions that nothing wants and nobody has asked for lately."""
-        self._catalogue.tidy(self._clock(), self._idle_seconds)
+        self._catalogue.tidy(time.monotonic(), self._idle_seconds)
 
     def _look(self, name: str) -> _Seen:
         entries = {entry.version: entry for entry in self._repository.versions(name)}

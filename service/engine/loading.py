@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from models.contract import ModelCard
 from models.repository import Entry
+from service.aside import Aside
 from service.engine.batcher import Batcher, Slots
 from service.engine.costs import CostGrid
 from service.engine.observer import Observer
@@ -21,6 +22,8 @@ from service.engine.vetting.report import Report
 from service.engine.vetting.verdict import vet
 
 log = logging.getLogger(__name__)
+
+LOADS = 4  # at a time: each may take the memory and processor of a check
 
 ObserverFactory = Callable[[str, int], Observer | None]
 
@@ -55,6 +58,7 @@ class Loader:
     def __init__(self, options: EngineOptions, observers: ObserverFactory) -> None:
         self._options = options
         self._observers = observers
+        self._threads = Aside("loading", LOADS)
         self._batchers: WeakSet[Batcher] = WeakSet()
         self.device: Device | None = None
 
@@ -66,9 +70,9 @@ class Loader:
     async def load(self, entry: Entry) -> LoadedModel:
         """Return a version ready to answer; raise ModelRejected."""
         started = time.perf_counter()
-        report, runner, found = await asyncio.to_thread(_open, entry, self.device, self._options)
+        report, runner, found = await self._threads.run(_open, entry, self.device, self._options)
         self._admit_fallback(runner)
-        costs = await asyncio.to_thread(_measured, runner, report.sha256, self._options)
+        costs = await self._threads.run(_measured, runner, report.sha256, self._options)
         batcher = Batcher(
             runner,
             self._options.policy,
@@ -93,6 +97,7 @@ class Loader:
     async def close(self) -> None:
         """Finish what any version has accepted, also one that no longer serves."""
         await asyncio.gather(*(batcher.close() for batcher in list(self._batchers)))
+        self._threads.close()
 
     def _admit_fallback(self, runner: OnnxRunner) -> None:
         """Say so, once, if CUDA is there and yet ONNX Runtime runs on the CPU."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from models.repository import Repository, Stamp
+from service.aside import Aside
 from service.engine.lifecycle import Lifecycle
 
 log = logging.getLogger(__name__)
@@ -19,8 +20,9 @@ class Watcher:
     few microseconds a file, in a thread.
     """
 
-    def __init__(self, repository: Repository, lifecycle: Lifecycle) -> None:
+    def __init__(self, repository: Repository, lifecycle: Lifecycle, disk: Aside) -> None:
         self._repository = repository
+        self._disk = disk
         self._lifecycle = lifecycle
         self._seen: dict[str, dict[int | str, Stamp]] = {}
         self._free = asyncio.Semaphore(ABREAST)
@@ -28,7 +30,7 @@ class Watcher:
 
     async def look(self) -> None:
         """Begin to take up every change since the last look."""
-        for name, stamps in sorted((await asyncio.to_thread(self._stamps)).items()):
+        for name, stamps in sorted((await self._disk.run(self._stamps)).items()):
             if name not in self._tasks and stamps != self._seen.get(name, {}):
                 task = asyncio.create_task(self._take_up(name, stamps), name=f"take up {name}")
                 self._tasks[name] = task

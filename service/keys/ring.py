@@ -1,13 +1,12 @@
 """The keys in force: the file, read again when it changes, and what each text opens."""
 
-import asyncio
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from hmac import compare_digest
 from pathlib import Path
 from typing import NamedTuple
 
+from service.aside import Aside
 from service.keys.document import Key, Keys, Scope, read
 from service.keys.errors import Forbidden, UnusableKeys, WrongKey
 from service.keys.limits import Quota, Rate
@@ -54,7 +53,7 @@ class Keyring:
     def __init__(self, path: Path, usage: Usage) -> None:
         """Read the file; raise UnusableKeys."""
         self._path, self._usage = path, usage
-        self._thread = ThreadPoolExecutor(1, "keys")
+        self._thread = Aside("keys", 1)
         self._seen = _stamp(path)
         self._put_in_force(read(path))
 
@@ -85,7 +84,7 @@ class Keyring:
 
     async def look_aside(self) -> None:
         """Look in a thread; whoever waits no longer ends no look."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.look)
+        await self._thread.run(self.look)
 
     def look(self) -> None:
         """Take up what has changed of the file; for one thread at a time."""

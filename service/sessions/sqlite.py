@@ -1,6 +1,7 @@
 """A store in one file of SQLite, for all processes of one machine."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -80,13 +81,16 @@ class SqliteStore:
     async def ready(self) -> bool:
         """Return whether the file is in its place still, can be read, and takes writes, in time."""
         try:
-            if self._file.stat().st_ino != self._number:
+            if not await self._reader.run(self._in_place, None, WEIGHT):
                 return False
             await self._reader.run(self._rows.usage, None, WEIGHT)
             await self._writer.run(self._rows.probe, None, WEIGHT)
         except (OSError, StoreUnavailable):
             return False
         return True
+
+    def _in_place(self, _: sqlite3.Connection, asked: Sequence[None]) -> list[bool]:
+        return [self._file.stat().st_ino == self._number] * len(asked)
 
     async def close(self) -> None:
         await asyncio.gather(self._writer.close(), self._reader.close())

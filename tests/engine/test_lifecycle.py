@@ -89,9 +89,9 @@ async def test_a_version_that_failed_is_not_tried_in_a_loop_but_when_asked(repos
         await until(lambda: "other" in engine.names())
         assert tried == [("small", 2), ("other", 1)]
         with pytest.raises(ModelUnavailable, match="not finite"):
-            await within(engine.load("small", 3))
+            await within(engine.changes.load("small", 3))
         with pytest.raises(ModelUnavailable, match="not finite"):
-            await within(engine.load("small"))
+            await within(engine.changes.load("small"))
         assert engine.failures("small")[3] == first
         assert not repository.states.path("small").exists()
         assert await within(ask(engine, 100)) == 102
@@ -101,7 +101,7 @@ async def test_a_request_that_holds_the_old_version_is_answered_by_it(repository
     async with Engine(repository, ALONE) as engine:
         old = await engine.model("small")
         publish(repository)
-        await within(engine.load("small"))
+        await within(engine.changes.load("small"))
         assert serves(engine) == 3
         (answer,), _ = await within(engine.predict(old, [row(100)]))
         assert answer.predictions[0, 0, 0] == 102
@@ -114,7 +114,7 @@ async def test_a_version_is_given_back_when_its_last_request_lets_go(repository)
         gone, session = weakref.ref(held), weakref.ref(held.batcher._runner)
         runners = [each for each in threading.enumerate() if each.name.startswith("runner")]
         publish(repository)
-        await within(engine.load("small"))
+        await within(engine.changes.load("small"))
         assert states(engine) == {1: "UNAVAILABLE", 2: "UNAVAILABLE", 3: "READY"}
         assert gone() is not None
         del held
@@ -127,37 +127,37 @@ async def test_a_version_is_given_back_when_its_last_request_lets_go(repository)
 
 async def test_what_is_unloaded_answers_nobody_until_it_is_loaded_again(repository):
     async with Engine(repository, ALONE) as engine:
-        await within(engine.unload("small"))
+        await within(engine.changes.unload("small"))
         assert states(engine) == {1: "UNAVAILABLE", 2: "UNAVAILABLE"}
         assert engine.names() == ["small"]
         assert engine.ready
         for version in (None, 1, 2):
             with pytest.raises(ModelWithdrawn, match="was unloaded"):
                 await engine.model("small", version)
-        await within(engine.load("small"))
+        await within(engine.changes.load("small"))
         assert await within(ask(engine, 100)) == 102
 
 
 async def test_an_unloaded_version_makes_room_for_the_one_before(repository):
     async with Engine(repository, ALONE) as engine:
-        await within(engine.unload("small", 2))
+        await within(engine.changes.unload("small", 2))
         assert await within(ask(engine, 100)) == 101
         with pytest.raises(ModelWithdrawn, match="Version 2"):
             await engine.model("small", 2)
-        await within(engine.unload("small", 1))
+        await within(engine.changes.unload("small", 1))
         with pytest.raises(ModelWithdrawn):
             await engine.model("small")
         assert engine.names() == ["small"]
         assert engine.ready
-        await within(engine.load("small", 2))
+        await within(engine.changes.load("small", 2))
         assert await within(ask(engine, 100)) == 102
 
 
 async def test_a_loaded_version_stays_in_memory_beside_the_one_that_serves(repository):
     async with Engine(repository, ALONE) as engine:
-        await within(engine.load("small", 1))
+        await within(engine.changes.load("small", 1))
         publish(repository)
-        await within(engine.load("small"))
+        await within(engine.changes.load("small"))
         assert states(engine) == {1: "READY", 2: "UNAVAILABLE", 3: "READY"}
         assert serves(engine) == 3
         assert engine.serving("small", 1) is not None
@@ -165,14 +165,14 @@ async def test_a_loaded_version_stays_in_memory_beside_the_one_that_serves(repos
 
 async def test_what_was_asked_of_one_engine_holds_for_all_and_after_a_restart(repository):
     async with Engine(repository, OPTIONS) as one, Engine(repository, OPTIONS) as other:
-        await within(one.change("small", lambda state: state.with_(traffic={"1": 1})))
+        await within(one.changes.make("small", lambda it: it.with_(traffic={"1": 1})))
         assert serves(one) == 1
         await until(lambda: serves(other) == 1)
-        await within(other.unload("small"))
+        await within(other.changes.unload("small"))
         await until(lambda: serves(one) is None)
     async with Engine(repository, OPTIONS) as later:
         assert serves(later) is None
-        await within(later.load("small"))
+        await within(later.changes.load("small"))
         assert await within(ask(later, 100)) == 101
         publish(repository)
         assert await within(ask(later, 100)) == 101  # traffic is where it was sent
@@ -180,9 +180,9 @@ async def test_what_was_asked_of_one_engine_holds_for_all_and_after_a_restart(re
 
 async def test_an_alias_answers_with_its_version_and_moves(repository):
     async with Engine(repository, ALONE) as engine:
-        await within(engine.change("small", lambda state: state.with_(aliases={"stable": 1})))
+        await within(engine.changes.make("small", lambda it: it.with_(aliases={"stable": 1})))
         assert await within(ask(engine, 100, version="stable")) == 101
-        await within(engine.change("small", lambda state: state.with_(aliases={"stable": 2})))
+        await within(engine.changes.make("small", lambda it: it.with_(aliases={"stable": 2})))
         assert await within(ask(engine, 100, version="stable")) == 102
         with pytest.raises(ModelNotFound, match="version canary"):
             await engine.model("small", "canary")
@@ -191,10 +191,10 @@ async def test_an_alias_answers_with_its_version_and_moves(repository):
 async def test_an_alias_is_not_moved_to_a_version_that_fails(repository):
     broken = publish_garbage(repository)
     async with Engine(repository, ALONE) as engine:
-        await within(engine.change("small", lambda state: state.with_(aliases={"stable": 1})))
+        await within(engine.changes.make("small", lambda it: it.with_(aliases={"stable": 1})))
         with pytest.raises(ModelUnavailable, match="Version 3"):
             await within(
-                engine.change("small", lambda state: state.with_(aliases={"stable": broken}))
+                engine.changes.make("small", lambda it: it.with_(aliases={"stable": broken}))
             )
         assert await within(ask(engine, 100, version="stable")) == 101
         assert engine.desired("small").aliases == {"stable": 1}
@@ -204,7 +204,7 @@ async def test_traffic_is_divided_by_weight_and_keys_stay_where_they_are(reposit
     async with Engine(repository, ALONE) as engine:
         split = {"stable": 3, "2": 1}
         await within(
-            engine.change("small", lambda state: state.with_(aliases={"stable": 1}, traffic=split))
+            engine.changes.make("small", lambda it: it.with_(aliases={"stable": 1}, traffic=split))
         )
         turns = [engine.serving("small").entry.version for _ in range(400)]
         assert 98 <= turns.count(2) <= 102
@@ -229,7 +229,7 @@ async def test_a_part_of_the_traffic_that_fails_goes_to_the_others(repository):
 
 async def test_a_state_that_cannot_be_read_leaves_what_serves_and_says_why(repository):
     async with Engine(repository, OPTIONS) as engine:
-        await within(engine.change("small", lambda state: state.with_(traffic={"1": 1})))
+        await within(engine.changes.make("small", lambda it: it.with_(traffic={"1": 1})))
         repository.states.path("small").write_text('{"traffic": {"1": -1}}')
         await until(lambda: engine.problems("small"))
         assert "serving.json does not fit: traffic" in engine.problems("small")[0]
@@ -238,18 +238,18 @@ async def test_a_state_that_cannot_be_read_leaves_what_serves_and_says_why(repos
 
 async def test_what_is_in_use_is_not_unloaded(repository):
     async with Engine(repository, ALONE) as engine:
-        await within(engine.change("small", lambda state: state.with_(aliases={"stable": 2})))
+        await within(engine.changes.make("small", lambda it: it.with_(aliases={"stable": 2})))
         with pytest.raises(ServingUnfit, match="version 2 is withdrawn, and yet is 'stable'"):
-            await engine.unload("small", 2)
+            await engine.changes.unload("small", 2)
         assert await within(ask(engine, 100)) == 102
 
 
 async def test_a_change_meant_for_another_state_is_refused(repository):
     async with Engine(repository, ALONE) as engine:
         tag = engine.desired("small").tag
-        await within(engine.unload("small", 1))
+        await within(engine.changes.unload("small", 1))
         with pytest.raises(ServingChanged):
-            await engine.change("small", lambda state: state.with_(offline=True), tag)
+            await engine.changes.make("small", lambda it: it.with_(offline=True), tag)
         assert await within(ask(engine, 100)) == 102
 
 
@@ -258,8 +258,8 @@ async def test_a_folder_that_cannot_be_written_keeps_what_serves(repository, tmp
     elsewhere = Repository(repository.root, tmp_path / "file")
     async with Engine(elsewhere, ALONE) as engine:
         with pytest.raises(ServingNotKept):
-            await engine.unload("small")
-        await engine.load("small")  # which changes nothing
+            await engine.changes.unload("small")
+        await engine.changes.load("small")  # which changes nothing
         assert await within(ask(engine, 100)) == 102
 
 
@@ -323,13 +323,13 @@ async def test_what_has_vanished_may_be_unloaded_and_another_process_follows(rep
         publish(repository, "seen")  # the other looks at it after what has vanished
         await until(lambda: "seen" in other.names())
         assert await within(ask(one, 100)) == await within(ask(other, 100)) == 102
-        await within(one.unload("small"))
+        await within(one.changes.unload("small"))
         for engine in one, other:
             await until(lambda engine=engine: not engine.newest("small"))
             with pytest.raises(ModelWithdrawn):
                 await engine.model("small")
         publish(repository)
-        await within(one.load("small"))
+        await within(one.changes.load("small"))
         await until(lambda: other.newest("small"))
         assert await within(ask(one, 100)) == await within(ask(other, 100)) == 101
 
@@ -364,7 +364,7 @@ async def test_names_and_numbers_that_nobody_has_leave_nothing_in_memory(reposit
 async def test_resolving_takes_less_than_a_microsecond(repository):
     async with Engine(repository, ALONE) as engine:
         change = {"aliases": {"stable": 1}, "traffic": {"stable": 9, "2": 1}}
-        await within(engine.change("small", lambda state: state.with_(**change)))
+        await within(engine.changes.make("small", lambda it: it.with_(**change)))
         for asked in (("small",), ("small", 1), ("small", "stable"), ("small", None, "someone")):
             best = min(_seconds(engine.serving, asked) for _ in range(20))
             assert best < 2e-6, asked  # twice what it takes where nothing else runs
@@ -382,6 +382,6 @@ def _seconds(function, arguments, times=500):
 
 async def test_the_state_is_a_file_beside_the_versions(repository):
     async with Engine(repository, ALONE) as engine:
-        await within(engine.unload("small"))
+        await within(engine.changes.unload("small"))
     assert (repository.root / "small" / FILE).is_file()
     assert [each.version for each in repository.versions("small")] == [1, 2]

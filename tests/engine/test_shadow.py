@@ -40,7 +40,7 @@ def repository(tmp_path) -> Repository:
 async def shadowed(engine, share=1.0, version=2):
     shadow = {"version": version, "share": share}
     change = {"traffic": {"1": 1}, "shadow": shadow}
-    await within(engine.change("small", lambda state: state.with_(**change)))
+    await within(engine.changes.make("small", lambda state: state.with_(**change)))
     return engine.mirror("small")
 
 
@@ -171,9 +171,9 @@ async def test_what_the_shadow_found_is_kept_while_it_is_the_shadow(repository):
         mirror = await shadowed(engine)
         await within(ask(engine, 1))
         await until(lambda: mirror.outcomes["compared"] == 1)
-        await within(engine.change("small", lambda state: state.with_alias("stable", 1)))
+        await within(engine.changes.make("small", lambda state: state.with_alias("stable", 1)))
         assert engine.mirror("small") is mirror
-        await within(engine.change("small", lambda state: state.with_(shadow=None)))
+        await within(engine.changes.make("small", lambda state: state.with_(shadow=None)))
         assert engine.mirror("small") is None
 
 

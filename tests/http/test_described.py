@@ -25,7 +25,7 @@ async def test_while_the_document_is_written_others_are_served_and_then_it_is_ke
 async def test_a_model_that_serves_no_more_is_no_longer_in_the_document(tmp_path):
     async with running(SMALL.model_copy(update={"states": tmp_path})) as service:
         assert f'"for {GRU}"' in (await service.client.get("/openapi.json")).text
-        await service.engine.unload(GRU)
+        await service.engine.changes.unload(GRU)
         assert f'"for {GRU}"' not in (await service.client.get("/openapi.json")).text
 
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sys
 import threading
+from asyncio import create_task, to_thread
 from pathlib import Path
 from typing import Self
 
@@ -18,8 +19,12 @@ from service.http.gate import Gate
 from service.http.metrics import Metrics
 from service.keys.ring import Keyring
 from service.keys.usage import Usage
+from service.sessions.location import open_store
+from tests.doubles import within
 from tests.engine.test_core import publish
+from tests.engine.test_lifecycle import until
 from tests.http.inprocess import SMALL
+from tests.http.inprocess import running as serving
 from tests.http.test_gate import routes_of
 from tests.keys.made import Keys
 
@@ -38,6 +43,7 @@ ROUTES = [
     ("POST", "/v2/repository/index", {}),
     ("POST", "/v1/models/small/predict", ASKED),
     ("POST", "/v1/models/small/versions/1/predict", ASKED),
+    ("POST", "/v1/models/small/sessions", {}),
     ("POST", "/v1/admin/models/small/unload", {"version": 1}),
     ("POST", "/v1/admin/models/small/load", {"version": 1}),
     ("PUT", "/v1/admin/models/small/aliases/stable", {"version": 1}),
@@ -98,6 +104,30 @@ def touched(tmp_path, monkeypatch) -> Touched:
     return found
 
 
+async def test_a_repository_that_hangs_leaves_threads_for_all_else(tmp_path, monkeypatch):
+    repository, answers, asked = Repository(tmp_path / "models"), threading.Event(), []
+    publish(repository)
+
+    def hang(_, name):
+        asked.append(name)
+        answers.wait(10)
+        return []
+
+    async with serving(
+        SMALL.model_copy(update={"models": repository.root, "watch_s": 0})
+    ) as service:
+        monkeypatch.setattr(Repository, "versions", hang)
+        path = "/v1/models/small/versions/9/predict"
+        hanging = [create_task(service.client.post(path, json=ASKED)) for _ in range(50)]
+        try:
+            await until(lambda: asked)
+            assert await within(to_thread(len, asked)) == len(asked)
+            assert (await within(service.predict(ASKED, "small"))).status_code == 200
+        finally:
+            answers.set()
+        assert {(await each).status_code for each in hanging} == {404}
+
+
 async def test_no_request_has_the_event_loop_ask_a_disk(tmp_path, touched):
     keys, repository = Keys(tmp_path), Repository(tmp_path / "models")
     publish(repository)
@@ -106,7 +136,8 @@ async def test_no_request_has_the_event_loop_ask_a_disk(tmp_path, touched):
     settings = SMALL.model_copy(update={"models": repository.root, "watch_s": 0.02})
     metrics, ring = Metrics(), Keyring(keys.path, Usage.open(tmp_path / "usage"))
     engine = Engine(repository, settings.engine_options(), metrics.observer)
-    app = create_app(engine, settings, metrics, gate=Gate(ring))
+    store = open_store(f"sqlite:///{tmp_path}/sessions.db")
+    app = create_app(engine, settings, metrics, store, gate=Gate(ring))
     async with LifespanManager(app) as manager:
         asking = AsyncClient(
             transport=ASGITransport(manager.app), base_url="http://test", headers={"x-api-key": key}
@@ -124,4 +155,4 @@ async def test_no_request_has_the_event_loop_ask_a_disk(tmp_path, touched):
                 assert touched.calls == []
                 repository.versions("small")
                 assert touched.calls  # as heard of as if a request did it
-    assert set(statuses.values()) == {200}, statuses
+    assert set(statuses.values()) == {200, 201}, statuses

@@ -70,7 +70,7 @@ async def test_all_models_are_listed_and_unknown_ones_are_not_found(tmp_path):
         (older,) = await stats(service, "/small/versions/1")
         assert older["version"] == "1"
         assert not any(model.entry.version == 1 for model in service.engine.loaded("small"))
-        await service.engine.change("small", lambda now: now.with_alias("stable", 2))
+        await service.engine.changes.make("small", lambda now: now.with_alias("stable", 2))
         (stable,) = await stats(service, "/small/versions/stable")
         assert stable["version"] == "2"
         for path in (

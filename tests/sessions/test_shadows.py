@@ -22,13 +22,13 @@ async def house(tmp_path):
     repository.publish(WINDOW, Graph(card=wide, bias=3.0).write)
     async with living(tmp_path) as house:
         for name in (SUM, WINDOW):
-            await house.engine.change(name, lambda state: state.with_(traffic={"1": 1}))
+            await house.engine.changes.make(name, lambda state: state.with_(traffic={"1": 1}))
         yield house
 
 
 async def shadowed(house, name, share=1.0):
     shadow = {"version": 2, "share": share}
-    await within(house.engine.change(name, lambda state: state.with_(shadow=shadow)))
+    await within(house.engine.changes.make(name, lambda state: state.with_(shadow=shadow)))
 
 
 async def steps(house, session, values, first=1):
@@ -96,10 +96,10 @@ async def test_a_share_of_the_sessions_is_followed_and_always_the_same(house):
 async def test_a_session_whose_version_is_unloaded_is_refused_until_it_is_loaded_again(house):
     session = await house.open(WINDOW)
     await steps(house, session, (8, 9, 10))
-    await within(house.engine.change(WINDOW, lambda state: state.with_(traffic=None)))
+    await within(house.engine.changes.make(WINDOW, lambda state: state.with_(traffic=None)))
     assert await steps(house, session, (11,), first=4) == [11]  # by the version it began with
-    await within(house.engine.unload(WINDOW, 1))
+    await within(house.engine.changes.unload(WINDOW, 1))
     (told,) = await house.take(Number(session, 5, (12,)))
     assert isinstance(told, ModelChanged)
-    await within(house.engine.load(WINDOW, 1))
+    await within(house.engine.changes.load(WINDOW, 1))
     assert await steps(house, session, (12,), first=5) == [12]

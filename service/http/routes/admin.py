@@ -63,7 +63,7 @@ def router(engine: Engine, limits: Limits, shadows: Shadows | None) -> APIRouter
     async def put(name: Name, request: Request, response: Response) -> ModelState:
         """Replace the state that a model shall be in."""
         serving = read_serving(await desk.body(request))
-        await engine.replace(name, serving, _expected(request))
+        await engine.changes.replace(name, serving, _expected(request))
         return desk.tell(name, response)
 
     _add_versions(routes, engine, desk)
@@ -101,7 +101,7 @@ class _Desk:
         self, edit: Callable[[Serving], Serving], name: str, request: Request, response: Response
     ) -> ModelState:
         """Change a part of the state, and leave the rest."""
-        await self._engine.change(name, edit, _expected(request))
+        await self._engine.changes.make(name, edit, _expected(request))
         return self.tell(name, response)
 
     def tell(self, name: str, response: Response) -> ModelState:
@@ -114,17 +114,17 @@ def _add_versions(routes: APIRouter, engine: Engine, desk: _Desk) -> None:
     @routes.post("/{name}/load", openapi_extra=body_of(VersionIn))
     async def load(name: Name, request: Request, response: Response) -> ModelState:
         """Let a version, or a model as it was, answer; what failed before is tried again."""
-        return await desk.move(engine.load, name, request, response)
+        return await desk.move(engine.changes.load, name, request, response)
 
     @routes.post("/{name}/unload", openapi_extra=body_of(VersionIn))
     async def unload(name: Name, request: Request, response: Response) -> ModelState:
         """Let a version, or all of a model, answer nobody; what is on its way is answered."""
-        return await desk.move(engine.unload, name, request, response)
+        return await desk.move(engine.changes.unload, name, request, response)
 
     @routes.post("/{name}/rollback", openapi_extra=body_of(VersionIn))
     async def roll_back(name: Name, request: Request, response: Response) -> ModelState:
         """Send all traffic to a version, or to the one before; newer ones are left alone."""
-        return await desk.move(engine.roll_back, name, request, response)
+        return await desk.move(engine.changes.roll_back, name, request, response)
 
 
 def _add_aliases(routes: APIRouter, desk: _Desk) -> None:

@@ -43,14 +43,14 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
     async def load(name: Name, request: Request) -> list[IndexEntry]:
         """Let a model answer, here and in every process; then list its versions."""
         asked = await _read(request, limits, LoadRequest)
-        await engine.load(name, asked.parameters.version)
+        await engine.changes.load(name, asked.parameters.version)
         return versions(engine, name)
 
     @routes.post("/models/{name}/unload", openapi_extra=body_of(UnloadRequest))
     async def unload(name: Name, request: Request) -> list[IndexEntry]:
         """Let a model answer nobody; what it was asked before is answered still."""
         asked = await _read(request, limits, UnloadRequest)
-        await engine.unload(name, asked.parameters.version)
+        await engine.changes.unload(name, asked.parameters.version)
         return versions(engine, name)
 
     return routes

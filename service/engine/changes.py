@@ -1,0 +1,118 @@
+"""Change what shall serve: what is asked for loads first, is kept then, and is in force at last."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from models.repository import Repository
+from models.serving import Serving, ServingUnfit
+from service.aside import Aside
+from service.engine.catalogue import Catalogue
+from service.engine.errors import ModelNotFound, ModelUnavailable
+from service.engine.lifecycle import Lifecycle
+
+Change: TypeAlias = Callable[[Serving], Serving]
+
+
+class Changes:
+    """
+    What operators ask for; ``expected`` is the tag of the state that a change is meant for.
+
+    A version that does not load changes nothing.  Other processes follow by themselves; this one
+    is where it was asked to be when a call returns.
+    """
+
+    def __init__(
+        self, repository: Repository, lifecycle: Lifecycle, catalogue: Catalogue, disk: Aside
+    ) -> None:
+        self._repository = repository
+        self._lifecycle = lifecycle
+        self._catalogue = catalogue
+        self._disk = disk
+
+    async def make(
+        self, name: str, change: Change, expected: str | None = None, *, retry: bool = False
+    ) -> None:
+        """
+        Change the state that a model shall be in.
+
+        Raises ModelNotFound, ModelUnavailable if what is asked for anew does not load,
+        ServingUnfit, ServingChanged, ServingUnreadable and ServingNotKept(Now).
+        """
+        states = self._repository.states
+        await self._check_known(name)
+        before = await self._disk.run(states.read, name)
+        await self._prepare(name, before, change(before))
+        await self._disk.run(states.change, name, change, expected)
+        await self._lifecycle.converge(name, retry=retry)
+
+    async def replace(self, name: str, serving: Serving, expected: str | None = None) -> None:
+        """Give a model a state, whatever it was, also an unreadable one; raise as ``make``."""
+        await self._check_known(name)
+        await self._prepare(name, self._catalogue.shelf(name).serving, serving)
+        await self._disk.run(self._repository.states.replace, name, serving, expected)
+        await self._lifecycle.converge(name)
+
+    async def load(
+        self, name: str, version: int | None = None, expected: str | None = None
+    ) -> None:
+        """
+        Let a version answer, or a model as it did before it was unloaded, and keep that so.
+
+        What failed before is tried again.  Raises as ``make``.
+        """
+        if version is not None:
+            await self._lifecycle.try_again(name, version)
+        await self.make(name, lambda serving: serving.with_loaded(version), expected, retry=True)
+        serving, known = self._catalogue.shelf(name).serving, self._catalogue.versions.get(name, [])
+        if version is None and not serving.traffic:
+            newest = max((each for each in known if not serving.withdraws(each)), default=0)
+            if failure := self._catalogue.failures.get((name, newest)):
+                raise ModelUnavailable(name, newest, failure.reason)
+
+    async def unload(
+        self, name: str, version: int | None = None, expected: str | None = None
+    ) -> None:
+        """
+        Let a version, or the whole model, answer nobody, and keep that so.
+
+        Requests on their way are answered still.  Raises as ``make``.
+        """
+        if version is not None and version not in await self._published(name):
+            raise ModelNotFound(name, version)
+        await self.make(name, lambda serving: serving.with_unloaded(version), expected)
+
+    async def roll_back(
+        self, name: str, version: int | None = None, expected: str | None = None
+    ) -> None:
+        """
+        Send all traffic to a version, or to the one before that which serves, and keep that so.
+
+        Raises ServingUnfit where there is none before, and as ``make``.
+        """
+        if version is None:
+            versions, shelf = await self._published(name), self._catalogue.shelf(name)
+            older = [
+                each
+                for each in versions
+                if shelf.main
+                and each < shelf.main.entry.version
+                and not shelf.serving.withdraws(each)
+            ]
+            if not older:
+                raise ServingUnfit(f"There is no version of {name!r} to go back to.")
+            version = older[-1]
+        traffic = {str(version): 1.0}
+        await self.make(name, lambda serving: serving.with_(traffic=traffic), expected)
+
+    async def _published(self, name: str) -> list[int]:
+        """List a model's versions as the repository has them now."""
+        return [each.version for each in await self._disk.run(self._repository.versions, name)]
+
+    async def _check_known(self, name: str) -> None:
+        known = name in self._catalogue.shelves  # also where its files have vanished
+        if not known and not await self._published(name):
+            raise ModelNotFound(name)
+
+    async def _prepare(self, name: str, before: Serving, after: Serving) -> None:
+        for version in sorted(after.uses().keys() - before.uses().keys()):
+            await self._lifecycle.try_again(name, version)
