@@ -90,12 +90,7 @@ class Metrics:
 
     def collect(self) -> list[Metric]:
         """Return what ``render`` writes, but for the processes; in any thread."""
-        if self._folder is None:
-            return list(self._registry.collect())
-        Processes(self._folder).living()  # first, for the dead must not be added up with the living
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # it has no annotations
-        return list(shared.collect())
+        return list(self._shared(Processes(self._folder)).collect())
 
     def render(self) -> bytes:
         """
@@ -103,12 +98,15 @@ class Metrics:
 
         What was counted in the last quarter of a second, and not flushed, may be missing.
         """
-        processes = Processes(self._folder)
-        own = CollectorRegistry()
+        processes, own = Processes(self._folder), CollectorRegistry()
         own.register(processes)
+        return generate_latest(self._shared(processes)) + generate_latest(own)
+
+    def _shared(self, processes: Processes) -> CollectorRegistry:
+        """Return the families of every worker, added up; the dead are forgotten first."""
         if self._folder is None:
-            return generate_latest(self._registry) + generate_latest(own)
-        processes.living()  # first, for the dead must not be added up with the living
+            return self._registry
+        processes.living()
         shared = CollectorRegistry()
         MultiProcessCollector(shared)  # type: ignore[no-untyped-call]  # it has no annotations
-        return generate_latest(shared) + generate_latest(own)
+        return shared

@@ -1,7 +1,7 @@
 """The OpenAPI document: FastAPI's own, and what the routes read by themselves."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -26,35 +26,39 @@ from service.http.schemas.examples import (
 from service.http.schemas.native import PredictRequest
 from service.http.schemas.oip_documents import InferRequest
 from service.http.schemas.oip_repository import IndexRequest, LoadRequest, UnloadRequest
+from service.http.schemas.reply import JSON
 from service.http.schemas.sessions import OpenIn, StateOut
 from service.http.schemas.steps import StepIn, StepsIn
 from service.http.schemas.timeseries import ForecastRequest
 from service.http.scopes import ANYONE, needs
 
-# What the bodies are of the calls whose paths end so.
-SESSIONS: dict[str, type[BaseModel]] = {
-    "/sessions": OpenIn,
-    "/steps/{n}": StepIn,
-    "}/steps": StepsIn,
-    "/state": StateOut,
-}
+
+class Sent(NamedTuple):
+    """The body of the calls whose paths end so, and an example of it for a model."""
+
+    end: str
+    wire: type[BaseModel]
+    example: Callable[[ModelCard], Any]
+    tasks: frozenset[Task] = frozenset(Task)  # of the models that can be asked
+
+
+_SENT = (
+    Sent("/predict", PredictRequest, example_request),
+    Sent("/backtest", BacktestRequest, example_backtest),
+    Sent("/forecast", ForecastRequest, example_forecast, frozenset({Task.FORECAST})),
+    Sent("/sessions", OpenIn, example_opening),
+    Sent("/steps/{n}", StepIn, example_step),
+    Sent("}/steps", StepsIn, example_steps),
+    Sent("/state", StateOut, lambda _: {"state": "what GET answered"}),
+)
 _BODIES: tuple[type[BaseModel], ...] = (
-    PredictRequest,
-    BacktestRequest,
-    ForecastRequest,
+    *(sent.wire for sent in _SENT),
     InferRequest,
     IndexRequest,
     LoadRequest,
     UnloadRequest,
     *ADMIN,
-    *SESSIONS.values(),
 )
-EXAMPLES: dict[type[BaseModel], Callable[[ModelCard], Any]] = {
-    OpenIn: example_opening,
-    StepIn: example_step,
-    StepsIn: example_steps,
-    StateOut: lambda _: {"state": "what GET answered"},
-}
 
 _HEADERS = [
     {
@@ -121,22 +125,10 @@ def describe(app: FastAPI, *, keys: bool) -> Callable[[Sequence[ModelCard]], dic
             text["components"]["schemas"] |= schema.pop("$defs", {})
             text["components"]["schemas"][wire.__name__] = schema
         for path, operations in text["paths"].items():
-            if path.endswith(("/predict", "/backtest", "/infer", "/forecast")):
-                operations["post"].setdefault("parameters", []).extend(_HEADERS)
-            if path.endswith("/predict"):
-                body = _body(cards, PredictRequest, example_request)
-                body["content"] |= _table(_SERIES)
-                operations["post"]["requestBody"] = body
-                operations["post"]["responses"]["200"]["content"] |= _table(_ANSWERS)
-            if path.endswith("/backtest"):
-                operations["post"]["requestBody"] = _body(cards, BacktestRequest, example_backtest)
-            if path.endswith("/forecast"):
-                forecasters = [card for card in cards if card.task is Task.FORECAST]
-                body = _body(forecasters, ForecastRequest, example_forecast)
-                operations["post"]["requestBody"] = body
-            _describe_sessions(path, operations, cards)
-            for operation in operations.values():
-                _name_examples(operation, cards)
+            for method, operation in operations.items():
+                _describe_parameters(operation, method, path, cards)
+                if method in {"post", "put"}:
+                    _describe_body(operation, path, cards)
         if keys:
             _describe_keys(text)
         return text
@@ -144,15 +136,39 @@ def describe(app: FastAPI, *, keys: bool) -> Callable[[Sequence[ModelCard]], dic
     return document
 
 
-def _describe_sessions(path: str, operations: dict[str, Any], cards: Sequence[ModelCard]) -> None:
-    """Add to the operations of a path what its sessions' routes read by themselves."""
-    for method, operation in operations.items():
-        if "sessions" in operation["tags"]:
-            operation["parameters"].append(_TENANT)
-        for end, wire in SESSIONS.items():
-            if path.endswith(end) and method in ("post", "put"):
-                operation["parameters"] += _HEADERS
-                operation["requestBody"] = _body(cards, wire, EXAMPLES[wire])
+def _describe_parameters(
+    operation: dict[str, Any], method: str, path: str, cards: Sequence[ModelCard]
+) -> None:
+    """Add the headers that routes read by themselves, and examples of what stands in the path."""
+    found = operation.get("parameters", [])
+    if "sessions" in operation["tags"]:
+        found.append(_TENANT)
+    if method in {"post", "put"} and path.endswith(("/infer", *(sent.end for sent in _SENT))):
+        found += _HEADERS
+    if found:
+        operation["parameters"] = found
+    values = {"name": cards[0].name if cards else "name", "version": "1", "id": SESSION, "n": "1"}
+    values["alias"] = "stable"
+    for parameter in found:
+        if parameter["in"] == "path":
+            parameter["example"] = values[parameter["name"]]
+
+
+def _describe_body(operation: dict[str, Any], path: str, cards: Sequence[ModelCard]) -> None:
+    """Add the body that a route reads by itself, with an example for each model."""
+    for sent in _SENT:
+        if path.endswith(sent.end):
+            examples = {
+                card.name: {"summary": f"for {card.name}", "value": sent.example(card)}
+                for card in cards
+                if card.task in sent.tasks
+            }
+            schema = {"$ref": f"#/components/schemas/{sent.wire.__name__}"}
+            content = {JSON: {"schema": schema, "examples": examples}}
+            operation["requestBody"] = {"required": True, "content": content}
+    if path.endswith("/predict"):
+        operation["requestBody"]["content"] |= _table(_SERIES)
+        operation["responses"]["200"]["content"] |= _table(_ANSWERS)
 
 
 def _describe_keys(text: dict[str, Any]) -> None:
@@ -175,28 +191,7 @@ def _describe_keys(text: dict[str, Any]) -> None:
                 operation["responses"].setdefault(status, refusal)
 
 
-def _body(
-    cards: Sequence[ModelCard], wire: type[BaseModel], example: Callable[[ModelCard], Any]
-) -> dict[str, Any]:
-    examples = {
-        card.name: {"summary": f"for {card.name}", "value": example(card)} for card in cards
-    }
-    schema = {"$ref": f"#/components/schemas/{wire.__name__}"}
-    return {
-        "required": True,
-        "content": {"application/json": {"schema": schema, "examples": examples}},
-    }
-
-
 def _table(what: str) -> dict[str, Any]:
     return {
         arrow.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": what}}
     }
-
-
-def _name_examples(operation: dict[str, Any], cards: Sequence[ModelCard]) -> None:
-    values = {"name": cards[0].name if cards else "name", "version": "1", "id": SESSION, "n": "1"}
-    values["alias"] = "stable"
-    for parameter in operation.get("parameters", ()):
-        if parameter["in"] == "path":
-            parameter["example"] = values[parameter["name"]]
