@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from examples.serving import Served, serving
-from tests.http.inprocess import weeks
+from service.settings import ZOO
+from tests.http.inprocess import GRU, weeks
 from tests.http.transport_rows import ROWS, Row, chunked, request
 from tests.http.waits import Speech, Told, told
 from tests.http.wire import (
@@ -59,11 +61,14 @@ pytestmark = pytest.mark.timeout(60)
 def services(tmp_path_factory) -> Iterator[dict[str, Served]]:
     """One service that has the short way, and one that sends everything the long way."""
     folder = tmp_path_factory.mktemp("transport")
+    shutil.copytree(ZOO / GRU, folder / "models" / GRU)
     starting = [
         serving(
             folder / f"{way}.log",
             "--provider",
             "cpu",
+            "--models",
+            str(folder / "models"),
             environment=ENVIRONMENT | {"SEQSERVE_EXPRESS": flag},
         )
         for way, flag in (("short", "true"), ("long", "false"))
