@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from models.repository import Entry, Repository, Stamp
 from models.serving import Serving, ServingUnreadable
@@ -22,6 +23,9 @@ from service.engine.traffic import Split
 from service.engine.vetting.verdict import ModelRefused
 
 log = logging.getLogger(__name__)
+
+_Load: TypeAlias = Callable[[int, str], Awaitable[LoadedModel | None]]
+_Shares: TypeAlias = list[tuple[LoadedModel, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Lifecycle:
 
     async def _fill(self, name: str, seen: _Seen, *, retry: bool) -> Shelf:
         """Load what is asked for; where that fails, what was in force stays."""
-        before = self._catalogue.shelves.get(name, Shelf())
+        before = self._catalogue.shelf(name)
         serving = before.serving if seen.serving is None else seen.serving
         self._catalogue.forget_failures(name, but=seen.entries.keys())
         shelf = Shelf(serving, [seen.problem] if seen.problem else [])
@@ -128,13 +132,12 @@ class Lifecycle:
                 shelf.problems.append(f"version {version} {use}, but: {why}")
             return model
 
-        weights = []
-        for version, weight in serving.weights().items():
-            if model := await load(version, "has a share of the traffic"):
-                weights.append((model, weight))
-        shelf.traffic = Split(weights, name) if weights else None
-        if shelf.traffic is None:
-            shelf.traffic = await self._newest(name, seen, before, load)
+        shares = (
+            await _divided(serving, load)
+            or await _newest(serving, seen.entries, load)
+            or _left(serving, before)
+        )
+        shelf.traffic = Split(shares, name) if shares else None
         for alias, version in serving.aliases.items():
             if model := await load(version, f"is {alias!r}") or before.aliases.get(alias):
                 shelf.aliases[alias] = model
@@ -144,24 +147,6 @@ class Lifecycle:
         loaded = [await load(version, "shall be loaded") for version in serving.loaded]
         shelf.loaded = [model for model in loaded if model]
         return shelf
-
-    async def _newest(
-        self,
-        name: str,
-        seen: _Seen,
-        before: Shelf,
-        load: Callable[[int, str], Awaitable[LoadedModel | None]],
-    ) -> Split[LoadedModel] | None:
-        """Return the newest version that loads, or else what serves now."""
-        serving = before.serving if seen.serving is None else seen.serving
-        for version in reversed(seen.entries):
-            if not serving.withdraws(version):
-                model = await load(version, "is the newest")
-                if model:
-                    return Split([(model, 1.0)], name)
-        present = before.traffic.choices if before.traffic else []
-        left = [each for each in present if not serving.withdraws(each[0].entry.version)]
-        return Split(left, name) if left else None
 
     async def _loaded(
         self, seen: _Seen, name: str, version: int, *, retry: bool
@@ -186,6 +171,29 @@ class Lifecycle:
             finally:
                 catalogue.loading.discard(key)
             return catalogue.memory.get(key)
+
+
+async def _divided(serving: Serving, load: _Load) -> _Shares:
+    """Return the versions that share the traffic, as far as they load."""
+    found = [
+        (await load(version, "has a share of the traffic"), weight)
+        for version, weight in serving.weights().items()
+    ]
+    return [(model, weight) for model, weight in found if model]
+
+
+async def _newest(serving: Serving, versions: Collection[int], load: _Load) -> _Shares:
+    """Return the newest version that loads."""
+    for version in sorted(versions, reverse=True):
+        if not serving.withdraws(version) and (model := await load(version, "is the newest")):
+            return [(model, 1.0)]
+    return []
+
+
+def _left(serving: Serving, before: Shelf) -> _Shares:
+    """Return what has served so far and may go on."""
+    present = before.traffic.choices if before.traffic else []
+    return [each for each in present if not serving.withdraws(each[0].entry.version)]
 
 
 def _check_shadow(shelf: Shelf) -> None:
