@@ -14,7 +14,7 @@ import httpx
 from examples.serving import Served, serving
 from service.settings import ZOO
 from tests.corpus.frames import BINARY, TEXT, Closed, Stream, frame, upgrade
-from tests.corpus.routes import GRU, SESSION, SPARE, STREAM, VALUES, Taker
+from tests.corpus.routes import CLOSED, GRU, SESSION, SPARE, STREAM, TAKEN, VALUES, Taker
 from tests.corpus.rows import SECRET, Row
 from tests.corpus.streams import Handshake, Spoken
 from tests.http.wire import Kept, Said, comes_true, connect, descriptors, one_answer, send, waiting
@@ -78,6 +78,7 @@ class House:
         self._key = {"x-api-key": key} if key else {}
         self.session, self._stepped, self._elsewhere = map(self._opened, (STREAM, STREAM, GRU))
         self._steps = 0  # that the second one has taken
+        self._sessions = {SESSION: self.session, TAKEN: self._taken(), CLOSED: self._closed()}
         assert comes_true(lambda: waiting(served) == 0)
         self._looking = Kept(served)
         ours = (f"/v1/sessions/{self.session}", f"/v1/admin/models/{SPARE}")
@@ -178,6 +179,19 @@ class House:
         answer = self.client.post(path, json={}, headers=self._key)
         return str(answer.raise_for_status().json()["session"])
 
+    def _taken(self) -> str:
+        """Open a session and take two steps."""
+        session = self._opened(STREAM)
+        for number in (1, 2):
+            path, step = f"/v1/sessions/{session}/steps/{number}", {"values": [341.0]}
+            self.client.post(path, json=step, headers=self._key).raise_for_status()
+        return session
+
+    def _closed(self) -> str:
+        session = self._opened(STREAM)
+        self.client.delete(f"/v1/sessions/{session}", headers=self._key).raise_for_status()
+        return session
+
     def _on(self, stream: Stream, raw: bytes) -> dict[str, Any]:
         stream.send(raw)
         return stream.told()
@@ -193,10 +207,13 @@ class House:
         assert told["answer"]["step"] == told["answer"]["count"] == self._steps
 
     def of(self, text):
-        """Put the session's id in its place."""
-        if isinstance(text, bytes):
-            return text.replace(SESSION.encode(), self.session.encode())
-        return text.replace(SESSION, self.session)
+        """Put the sessions' ids in their places."""
+        for place, session in self._sessions.items():
+            if isinstance(text, bytes):
+                text = text.replace(place.encode(), session.encode())
+            else:
+                text = text.replace(place, session)
+        return text
 
     def faults(self) -> Iterator[str]:
         """Yield what is not as it was before."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.corpus.routes import SESSION, Taker
+from tests.corpus.routes import CLOSED, SESSION, TAKEN, Taker
 from tests.corpus.rows import INVALID, Row
 
 _UNKNOWN = ("model-not-found", "not-found")
@@ -93,11 +93,32 @@ def _sessions() -> list[Row]:
     ]
     return [
         *rows,
+        _stepping("a session that is closed", 410, "session-gone", CLOSED, 1),
+        _stepping("an old step", 409, "wrong-step", TAKEN, 1),
+        _stepping("a step taken with other values", 422, "other-payload", TAKEN, 2),
+        _stepping("two steps ahead", 409, "wrong-step", TAKEN, 4),
         Row("not its tenant", _good, 404, "session-not-found", {"x-tenant": "b"}, fits=stepped),
         Row("a gap", _good, 409, "wrong-step", path=_replaced("{n}", "3"), fits=stepped),
         Row("a state that is none", _good, 422, "not-a-session", fits=_restores),
         Row("a tenant of control", _good, 422, INVALID, {"x-tenant": "a\tb"}, fits=of_one),
     ]
+
+
+def _stepping(name: str, status: int, kind: str, session: str, number: int) -> Row:
+    """Return a row of a step of another session, which its path or its body names."""
+
+    def body(taker: Taker) -> bytes:
+        named = taker.body.replace(SESSION.encode(), session.encode())
+        return named.replace(b'"step": 1', b'"step": %d' % number)
+
+    def path(taker: Taker) -> str:
+        template = taker.template.replace("{n}", str(number))
+        return taker.fill(template.replace(SESSION, session))
+
+    def fits(taker: Taker) -> bool:
+        return "{n}" in taker.template or SESSION.encode() in taker.body
+
+    return Row(name, body, status, kind, path=path, fits=fits)
 
 
 def _restores(taker: Taker) -> bool:

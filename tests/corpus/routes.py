@@ -16,7 +16,7 @@ from tests.http.inprocess import GRU, STREAM, weeks
 SPARE = "co2-lstm"  # the model that operators' routes are asked about
 STEPS = 60
 VALUES = str(weeks(STEPS)).encode()
-SESSION, UNKNOWN = "{id}", "0" * 32  # the runner puts a session's own id in
+SESSION, TAKEN, CLOSED = "{id}", "{taken}", "{closed}"  # the runner puts sessions' own ids in
 
 
 @dataclass(frozen=True, slots=True)
