@@ -34,27 +34,11 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
     """Return the routes of one engine's sessions."""
     routes = APIRouter(prefix="/v1", tags=["sessions"], responses=PROBLEMS)
 
-    async def _open(request: Request, model: LoadedModel, tenant: str) -> Response:
-        async with deadline(request, limits):
-            form = Form((JSON,), lambda body: read_opening(body, model.card))
-            opening = await read(request, limits, form)
-            async with Presence(request.receive):
-                if opening.token is not None:
-                    session, answer = await sessions.adopt(model, tenant, opening.token), None
-                else:
-                    session, answer = await sessions.open(
-                        model, tenant, opening.stream, opening.history
-                    )
-        record = session.record
-        forecast = Forecast(session.stream, answer)
-        body = write(record.id, record.step, forecast, model, opening.quantiles)
-        return created(session, body)
-
     @routes.post("/models/{name}/sessions", status_code=201, response_model=StepOut)
     async def open_session(request: Request, name: Name, tenant: Tenant) -> Response:
         """Open a session of the version that serves, which reads a history if there is one."""
         model = await engine.model(name, None, routing_key(request))
-        return await _open(request, model, tenant)
+        return await _open(sessions, model, tenant, request, limits)
 
     @routes.post(
         "/models/{name}/versions/{version}/sessions", status_code=201, response_model=StepOut
@@ -63,7 +47,8 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
         request: Request, name: Name, version: Version, tenant: Tenant
     ) -> Response:
         """Open a session of the version named."""
-        return await _open(request, await named_version(engine, name, version), tenant)
+        model = await named_version(engine, name, version)
+        return await _open(sessions, model, tenant, request, limits)
 
     @routes.get("/sessions/{id}", response_model=SessionOut)
     async def look(id: Id, tenant: Tenant) -> Response:  # noqa: A002
@@ -78,6 +63,26 @@ def router(engine: Engine, sessions: Sessions, limits: Limits) -> APIRouter:
         return Response(status_code=204)
 
     return routes
+
+
+async def _open(
+    sessions: Sessions, model: LoadedModel, tenant: str, request: Request, limits: Limits
+) -> Response:
+    """Open a session as the body says, and answer with its first forecast, if there is one."""
+    async with deadline(request, limits):
+        form = Form((JSON,), lambda body: read_opening(body, model.card))
+        opening = await read(request, limits, form)
+        async with Presence(request.receive):
+            if opening.token is not None:
+                session, answer = await sessions.adopt(model, tenant, opening.token), None
+            else:
+                session, answer = await sessions.open(
+                    model, tenant, opening.stream, opening.history
+                )
+    record = session.record
+    forecast = Forecast(session.stream, answer)
+    body = write(record.id, record.step, forecast, model, opening.quantiles)
+    return created(session, body)
 
 
 def created(session: Session, body: bytes) -> Response:
