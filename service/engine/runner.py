@@ -221,6 +221,8 @@ def _open(source: Path | bytes, device: Device, threads: int) -> ort.InferenceSe
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena would keep its high-water mark for ever
+    # It would keep a plan for each batch size and length it has ever seen, 100 to 300 bytes each.
+    options.enable_mem_pattern = False
     options.log_severity_level = ERRORS_ONLY
     # Never its own format, which it would know by four bytes, and which nothing has checked.
     options.add_session_config_entry("session.load_model_format", "ONNX")

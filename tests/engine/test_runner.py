@@ -272,6 +272,35 @@ def test_each_run_takes_one_thread_and_keeps_no_memory(runners):
         assert not options.enable_cpu_mem_arena
 
 
+class Heap(ctypes.Structure):
+    """What glibc's ``mallinfo2`` returns: ten sizes, the eighth of what is in use."""
+
+    _fields_ = (
+        ("before", ctypes.c_size_t * 7),
+        ("used", ctypes.c_size_t),
+        ("after", ctypes.c_size_t * 2),
+    )
+
+
+def test_batches_of_sizes_and_lengths_never_seen_before_leave_nothing_on_the_heap():
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        pytest.skip("this C library does not tell what it has given out")
+    mallinfo.restype = Heap
+    runner, sizes = OnnxRunner(ROOT / "models/zoo/elnino-attention/1.onnx", CPU), range(1, 21)
+
+    def used_after(lengths):
+        for length in lengths:
+            for size in sizes:
+                runner.run([Row(np.ones((length, 1), np.float32))] * size)
+        return mallinfo().used
+
+    used = [used_after(range(length, length + 8)) for length in (20, 28, 36, 44)]
+    grew = min(np.diff(used)) / (8 * len(sizes))  # its buffers grow at first
+    assert grew < 60  # bytes
+
+
 def test_who_asks_for_the_cpu_gets_it():
     assert choose_device("cpu") == Device("cpu", "asked for")
 
