@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	touch $@
 
-demo: $(STAMP) ## train four models on real data, serve them, forecast; KEEP=0 ends by itself
+demo: $(STAMP) ## train three models on real data, serve them, forecast; KEEP=0 ends by itself
 	$(BIN)/python -m examples.demo
 
 test: $(STAMP) ## the whole suite: linters, types, architecture, tests
