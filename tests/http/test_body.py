@@ -17,6 +17,7 @@ from tests.http.inprocess import GRU, SMALL, Service, running, weeks
 
 PATH = f"/v1/models/{GRU}/predict"
 GOOD = orjson.dumps({"sequences": [weeks(30)]})
+ZIPPED = gzip.compress(GOOD, mtime=0)  # a test is named by it
 PACKED = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
 ROOMY = SMALL.model_copy(update={"max_body_bytes": 2**24, "max_elements": 50_000})
 
@@ -40,14 +41,14 @@ async def test_an_encoding_changes_no_answer(service: Service, encoding):
         (GOOD, "br"),
         (GOOD, "gzip"),
         (GOOD, "deflate"),
-        (gzip.compress(GOOD), "deflate"),
+        (ZIPPED, "deflate"),
         (zlib.compress(GOOD), "gzip"),
-        (gzip.compress(GOOD), "gzip, gzip"),
-        (gzip.compress(gzip.compress(GOOD)), "gzip, gzip"),
-        (gzip.compress(GOOD)[:-1], "gzip"),
-        (gzip.compress(GOOD)[:20], "gzip"),
-        (gzip.compress(GOOD) + b"more", "gzip"),
-        (gzip.compress(GOOD)[:-5] + b"wrong", "gzip"),
+        (ZIPPED, "gzip, gzip"),
+        (gzip.compress(ZIPPED, mtime=0), "gzip, gzip"),
+        (ZIPPED[:-1], "gzip"),
+        (ZIPPED[:20], "gzip"),
+        (ZIPPED + b"more", "gzip"),
+        (ZIPPED[:-5] + b"wrong", "gzip"),
         (b"", "gzip"),
     ],
 )
