@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that test: one more than processors, for some tests wait.
+TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # What loses to ridge on held-out data is published only with --anyway; the cards say so.
 LOSE_TO_RIDGE := co2-lstm co2-stream-gru elnino-attention
 
@@ -28,7 +30,7 @@ test: $(STAMP) ## the whole suite: linters, types, architecture, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(TESTERS) --maxprocesses 8 --dist loadfile
 
 zoo: $(STAMP) ## make the committed models again
 	for recipe in training/recipes/*.toml; do \

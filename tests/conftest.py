@@ -1,8 +1,11 @@
-"""What every test has: measured costs and sessions are kept in folders of the run's own."""
+"""What every test has: one thread to compute with, and folders of its own run for what is kept."""
 
 import os
 
 import pytest
+
+# Several processes test at once, and more serve; each would take as many threads as processors.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -137,7 +137,8 @@ class House:
         def look() -> bool:
             with self._log.open("rb") as log:
                 log.seek(max(0, self._log.stat().st_size - _RECENT))
-                lines = map(json.loads, log.read().splitlines()[1:])
+                # What comes after the last end of a line is being written.
+                lines = map(json.loads, log.read().split(b"\n")[1:-1])
                 found[:] = [
                     line["status"] for line in lines if line.get("request_id") == request_id
                 ]
