@@ -5,6 +5,8 @@ import ctypes
 from collections.abc import Callable
 
 LARGE = 2**20  # bytes of a body that is worth it
+ARENAS = 2  # the event loop's, and one of all other threads
+_M_ARENA_MAX = -8  # glibc's malloc.h
 QUIET = 1.0  # seconds; in a stream of large requests the memory is needed again at once
 
 
@@ -16,6 +18,20 @@ def trim() -> bool:
         return False
     malloc_trim(0)
     return True
+
+
+def share_arenas() -> bool:
+    """
+    Have all threads share two arenas from now on; return whether this C library can.
+
+    It would give eight a processor to threads as they come, and each keeps what the largest
+    batch needed that ran there.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # not glibc
+        return False
+    return bool(mallopt(_M_ARENA_MAX, ARENAS))
 
 
 class Tidy:

@@ -13,6 +13,7 @@ from uvicorn.config import STARTUP_FAILURE
 from service.channel import Channel
 from service.http.port import Place
 from service.keeper import Marks
+from service.memory import share_arenas
 from service.repeated import Repeated
 from service.server import Server
 from service.settings import Settings
@@ -85,6 +86,7 @@ async def _supervised(settings: Settings, number: int, keeper: int, marks: Marks
 
 
 def _run(serving: Coroutine[None, None, None]) -> int:
+    share_arenas()
     import uvloop  # noqa: PLC0415  a supervisor needs none
 
     async def serve() -> None:

@@ -5,6 +5,8 @@ import ctypes
 import gc
 import json
 import socket
+import subprocess
+import sys
 import time
 import weakref
 from contextlib import asynccontextmanager
@@ -16,7 +18,7 @@ from service.http.access import Access
 from service.http.metrics import Metrics
 from service.http.records import Records
 from service.keeper import Marks
-from service.memory import LARGE, Tidy, trim
+from service.memory import ARENAS, LARGE, Tidy, trim
 from service.server import Server
 from service.settings import Settings
 from tests.http.inprocess import weeks
@@ -72,6 +74,34 @@ def test_trimming_returns_what_was_freed_below_what_is_kept():
     assert trim()
     assert before - resident() > 50_000_000
     libc.free(top)
+
+
+THREADS = """
+import ctypes, sys, threading
+from service.memory import share_arenas
+if sys.argv[1] == "shared":
+    assert share_arenas()
+together = threading.Barrier(12)
+def work():
+    together.wait(20)
+    block = bytes(60_000)
+    together.wait(20)
+threads = [threading.Thread(target=work) for _ in range(12)]
+for each in threads: each.start()
+for each in threads: each.join(20)
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="not glibc")
+def test_threads_share_two_arenas_instead_of_one_each():
+    def arenas(how):
+        command = [sys.executable, "-c", THREADS, how]
+        ended = subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return ended.stderr.count(b"Arena ")
+
+    assert arenas("shared") == ARENAS
+    assert arenas("as they come") > ARENAS
 
 
 async def test_the_long_way_tidies_after_what_came_in_parts():
