@@ -30,7 +30,7 @@ test: $(STAMP) ## the whole suite: linters, types, architecture, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n $(TESTERS) --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -q -n $(TESTERS) --maxprocesses 8 --dist worksteal
 
 zoo: $(STAMP) ## make the committed models again
 	for recipe in training/recipes/*.toml; do \
