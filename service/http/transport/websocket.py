@@ -38,6 +38,7 @@ class Protocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait(partial=False)
         super().connection_lost(exc)
+        self.conn.parser.close()  # its frame holds the connection that holds it
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, a little at a time, until the connection is to be closed."""
