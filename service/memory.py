@@ -12,9 +12,8 @@ QUIET = 1.0  # seconds; in a stream of large requests the memory is needed again
 
 def trim() -> bool:
     """Return free pages of every arena to the system; return whether this C library can."""
-    try:
-        malloc_trim = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):  # not glibc
+    malloc_trim = _glibc("malloc_trim")
+    if malloc_trim is None:
         return False
     malloc_trim(0)
     return True
@@ -27,11 +26,16 @@ def share_arenas() -> bool:
     It would give eight a processor to threads as they come, and each keeps what the largest
     batch needed that ran there.
     """
+    mallopt = _glibc("mallopt")
+    return mallopt is not None and bool(mallopt(_M_ARENA_MAX, ARENAS))
+
+
+def _glibc(name: str) -> Callable[..., int] | None:
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # not glibc
-        return False
-    return bool(mallopt(_M_ARENA_MAX, ARENAS))
+        function: Callable[..., int] = getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):  # another C library
+        return None
+    return function
 
 
 class Tidy:
