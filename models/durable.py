@@ -73,19 +73,21 @@ def alone(folder: Path, patience: float) -> Iterator[None]:
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _lock(handle, time.monotonic() + patience)
+        lock(handle, patience)
         yield
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, give_up: float) -> None:
+def lock(handle: int, patience: float) -> None:
+    """Lock an open file or folder until it is closed; raise TimeoutError, and OSError."""
+    give_up = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up:
-                raise TimeoutError(errno.ETIMEDOUT, "its folder is locked") from None
+                raise TimeoutError(errno.ETIMEDOUT, "another process has it locked") from None
             time.sleep(0.01)
         else:
             return

@@ -2,10 +2,9 @@
 Documents kept in a folder, by key: made once, by one process at a time.
 
 A folder that cannot be read or written, or that others may write to, costs the making, nothing
-else.
+else.  So does a process that was stopped while it made one: it is not waited for for ever.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from models.durable import opened, replace
+from models.durable import lock, opened, replace
 from service.engine.cpus import available_cpus
 
 log = logging.getLogger(__name__)
@@ -36,6 +35,7 @@ class Kept(Generic[T]):
     folder: Path
     of: Callable[[Any], T]  # raises ValueError, KeyError or TypeError where it is none
     document: Callable[[T], Any]
+    patience: float  # seconds for whoever makes one; all that is lost without is to make it twice
     fresh: Callable[[T, float], bool] = lambda _value, _age: True  # by the seconds it has lain
 
     def get(self, key: str, make: Callable[[], T]) -> T:
@@ -44,14 +44,14 @@ class Kept(Generic[T]):
         found = self._read(path)
         if found is not None:
             return found
-        with _alone(path):
+        with _alone(path, self.patience):
             found = self._read(path)
             return self._write(path, make()) if found is None else found
 
     def put(self, key: str, value: T) -> T:
         """Keep a value in the place of what was kept, if the folder allows it; return it."""
         path = self.folder / f"{key}.json"
-        with _alone(path):
+        with _alone(path, self.patience):
             return self._write(path, value)
 
     def _write(self, path: Path, value: T) -> T:
@@ -96,14 +96,14 @@ def _insist_on_ours(found: os.stat_result) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path, patience: float) -> Iterator[None]:
     """Make the folder, and lock what is kept there between processes, as far as it allows that."""
     with ExitStack() as stack:
         try:
             path.parent.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
             handle = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, _FILE)
             stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle, patience)
         except OSError as exc:
             log.info("working without a lock: %s", exc)
         yield

@@ -24,6 +24,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)  # and on, doubled, where larger batches are al
 SHORTEST = 8  # steps; shorter sequences cost about the same
 REPEATS = 3
 TOO_LONG = 0.1  # of the budget, for one run: larger batches are foretold from smaller ones
+PATIENCE = 60.0  # seconds for another process that measures the same
 SCHEMA = 2  # of what the key depends on
 
 
@@ -107,7 +108,7 @@ class CostCache:
     """Grids by model file, machine and runtime."""
 
     def __init__(self, folder: Path, runtime: str) -> None:
-        self._kept: Kept[CostGrid] = Kept(folder, CostGrid.of, _document)
+        self._kept: Kept[CostGrid] = Kept(folder, CostGrid.of, _document, PATIENCE)
         self._runtime = runtime
 
     def get(self, sha256: str, make: Callable[[], CostGrid]) -> CostGrid:

@@ -17,6 +17,7 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple, Self
 
+from models.durable import lock
 from service.keys.errors import (
     LimitReached,
     QuotaReached,
@@ -32,6 +33,7 @@ _HEAD = b"seqserve usage 1".ljust(_SLOT, b"\0")
 _NUMBERS = Struct("<qqq")  # due, period, count
 _BYTES = _NUMBERS.size  # and then the id
 _ID_BYTES = 12
+PATIENCE = 5.0  # seconds for a process that was stopped within its two microseconds
 TRIES = 50  # to get the lock, in about thirty microseconds; each who has it needs two
 
 
@@ -94,8 +96,8 @@ class Usage:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock the file."""
-        flock(self.descriptor, LOCK_EX)
+        """Lock the file; raise OSError, also where another process keeps it locked."""
+        lock(self.descriptor, PATIENCE)
         try:
             yield
         finally:

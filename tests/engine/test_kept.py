@@ -1,6 +1,9 @@
 """What is kept is made once, and never worth a failure."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -8,6 +11,20 @@ import pytest
 
 from service.engine.kept import Kept, key_of
 from tests.doubles import full_disk
+
+MAKES_ONE = """
+import sys
+from pathlib import Path
+from service.engine.kept import Kept
+
+
+def make():
+    print("begun", flush=True)
+    return 6 if sys.stdin.readline() else 0
+
+
+Kept(Path(sys.argv[1]), int, str, patience=10).get("a", make)
+"""
 
 
 class Maker:
@@ -23,7 +40,7 @@ class Maker:
 
 @pytest.fixture
 def kept(tmp_path):
-    return Kept(tmp_path / "new" / "cache", int, str)
+    return Kept(tmp_path / "new" / "cache", int, str, patience=10)
 
 
 def test_a_value_is_made_once(kept):
@@ -49,7 +66,7 @@ def test_a_value_put_is_the_one_that_is_found(kept):
 
 
 def test_what_is_stale_is_made_again(tmp_path):
-    kept, make = Kept(tmp_path, int, str, fresh=lambda _, age: age < 100), Maker()
+    kept, make = Kept(tmp_path, int, str, 10, fresh=lambda _, age: age < 100), Maker()
     kept.get("a", make)
     kept.get("a", make)
     assert make.made == 1
@@ -101,6 +118,25 @@ def test_who_waits_for_a_value_does_not_make_it_too(kept):
     for thread in threads:
         thread.join(10)
     assert make.made == 1
+
+
+def test_a_process_that_stopped_while_it_made_a_value_is_not_waited_for_for_ever(tmp_path):
+    kept, make = Kept(tmp_path, int, str, patience=0.2), Maker()
+    with subprocess.Popen(
+        [sys.executable, "-c", MAKES_ONE, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout.readline() == b"begun\n"
+        other.send_signal(signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            assert kept.get("a", make) == 7
+            assert 0.2 <= time.monotonic() - started < 5
+            assert kept.get("a", make) == 7
+            assert make.made == 1
+        finally:
+            other.kill()
 
 
 def test_a_key_tells_its_kind_and_all_that_it_depends_on():

@@ -178,6 +178,15 @@ def test_whoever_has_the_file_for_long_is_not_waited_for(path):
     assert limited.take(NOON) is None
 
 
+def test_a_process_that_keeps_the_file_locked_is_not_waited_for_for_ever(path, monkeypatch):
+    Usage.open(path).close()
+    monkeypatch.setattr("service.keys.usage.PATIENCE", 0.05)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UnusableUsage, match="locked"):
+            Usage.open(path)
+
+
 def test_another_file_is_left_as_it_is(path):
     path.parent.mkdir()
     path.write_text("Dear diary")

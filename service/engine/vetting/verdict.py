@@ -29,6 +29,7 @@ from service.engine.vetting.report import Report
 log = logging.getLogger(__name__)
 
 SCHEMA = 2  # of the verdict: raise it when the checks change
+OVER = 10.0  # seconds that another process may take beyond those of a check
 PATIENCE = 600.0  # seconds for which a verdict that the machine may be to blame for is kept
 PROBE = "service.engine.vetting.probe"
 _LAST_WORDS = 500  # bytes
@@ -87,7 +88,7 @@ def vet(
     if cache is None:
         report = make()
     else:
-        kept = Kept(cache, Report.of, Report.document, _fresh)
+        kept = Kept(cache, Report.of, Report.document, limits.seconds + OVER, _fresh)
         key = key_of("verdict", SCHEMA, sha256, name, RUNTIME, asdict(limits))
         report = kept.put(key, make()) if anew else kept.get(key, make)
     if not report.passed:
