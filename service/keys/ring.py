@@ -1,5 +1,6 @@
 """The keys in force: the file, read again when it changes, and what each text opens."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -54,6 +55,7 @@ class Keyring:
         """Read the file; raise UnusableKeys."""
         self._path, self._usage = path, usage
         self._thread = Aside("keys", 1)
+        self._next: asyncio.Future[None] | None = None  # the look that has not begun
         self._seen = _stamp(path)
         self._put_in_force(read(path))
 
@@ -83,8 +85,14 @@ class Keyring:
         return Repeated("keys", self.look_aside, PERIOD)
 
     async def look_aside(self) -> None:
-        """Look in a thread; whoever waits no longer ends no look."""
-        await self._thread.run(self.look)
+        """
+        Look in a thread at what the file says now; whoever waits no longer ends no look.
+
+        One look serves all who ask before it begins; one under way may have missed what is new.
+        """
+        if (look := self._next) is None:
+            look = self._next = asyncio.ensure_future(self._thread.run(self._look_for_all))
+        await asyncio.shield(look)
 
     def look(self) -> None:
         """Take up what has changed of the file; for one thread at a time."""
@@ -100,6 +108,10 @@ class Keyring:
             log.warning("keys in force: %d", len(self._grants))
             return
         log.error("%s; the keys before stay in force", problem)
+
+    def _look_for_all(self) -> None:
+        self._next = None
+        self.look()
 
     def _put_in_force(self, keys: Keys) -> None:
         self._grants: Mapping[str, Grant] = {key.id: self._grant(key, keys) for key in keys.keys}

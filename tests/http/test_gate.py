@@ -18,7 +18,7 @@ from service.http.doors import Household, Strangers
 from service.http.gate import Gate
 from service.http.scopes import TABLE, rule_of
 from service.keys import ring
-from service.keys.errors import UsageUnavailable
+from service.keys.errors import UsageUnavailable, WrongKey
 from service.keys.ring import Keyring
 from service.keys.secrets import issue
 from service.keys.usage import Usage
@@ -224,6 +224,39 @@ def test_a_key_that_was_made_just_now_opens_at_once(client, texts):
     Keys(Path(texts["file"]).parent).add("second")
     second = Keys(Path(texts["file"]).parent).add("third")
     assert ask(client, "GET", "/v1/models", key=second) == 200
+
+
+async def test_many_wrong_keys_share_a_look_and_one_made_meanwhile_opens(tmp_path, monkeypatch):
+    keys, wrong = Keys(tmp_path), [issue().text for _ in range(300)]
+    keys.add("old")
+    door = Gate(Keyring(keys.path, Usage.open(tmp_path / "usage")))
+    begun, answers, looks, stamp = threading.Event(), threading.Event(), [], ring._stamp
+
+    def looked(path):
+        found = stamp(path)
+        looks.append(found)
+        begun.set()
+        answers.wait(10)
+        return found
+
+    def enter(text):
+        asked = {"type": "http", "method": "GET", "path": "/v1/models"}
+        return asyncio.create_task(door.enter(asked | {"headers": [(b"x-api-key", text.encode())]}))
+
+    monkeypatch.setattr(ring, "_stamp", looked)
+    monkeypatch.setattr(gate, "PATIENCE", 10.0)
+    first = enter(wrong.pop())
+    await within(asyncio.to_thread(begun.wait, 10))
+    new = await asyncio.to_thread(keys.add, "new")  # which the look under way has missed
+    entering = [enter(text) for text in (*wrong, new)]
+    await asyncio.sleep(0)
+    answers.set()
+    *refused, visitor = await within(
+        asyncio.gather(first, *entering, return_exceptions=True), seconds=10
+    )
+    assert visitor.grant.name == "new"
+    assert {type(each) for each in refused} == {WrongKey}
+    assert len(looks) == 2
 
 
 def test_a_disk_that_does_not_answer_holds_up_no_key_that_is_known(client, texts, monkeypatch):
