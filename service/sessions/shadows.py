@@ -62,6 +62,7 @@ class Shadows:
 
     def note(self, model: LoadedModel, seen: Iterable[Seen]) -> None:
         """Have the shadow of a model read, later, what was read and stored just now."""
+        self._forget_ended()
         name = model.entry.name
         mirror = self._engine.mirror(name)
         if mirror is None or mirror.model is model:
@@ -88,6 +89,14 @@ class Shadows:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _forget_ended(self) -> None:
+        """Drop what was kept of shadows that are no longer asked, and with it their models."""
+        mirror_of = self._engine.mirror
+        for name in [
+            name for name, each in self._followed.items() if mirror_of(name) is not each.mirror
+        ]:
+            del self._followed[name]
 
     async def _work(self) -> None:
         while self._waiting:

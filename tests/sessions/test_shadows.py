@@ -1,6 +1,7 @@
 """A shadow follows sessions unseen: its errors and those given are held beside each other."""
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -103,3 +104,15 @@ async def test_a_session_whose_version_is_unloaded_is_refused_until_it_is_loaded
     assert isinstance(told, ModelChanged)
     await within(house.engine.changes.load(WINDOW, 1))
     assert await steps(house, session, (12,), first=5) == [12]
+
+
+async def test_a_shadow_that_has_ended_leaves_its_model_to_nobody(house):
+    await shadowed(house, WINDOW)
+    session, other = await house.open(WINDOW, history=(8, 9)), await house.open(SUM)
+    await steps(house, session, (10, 11))
+    await until(lambda: house.sessions.shadows.of(WINDOW))
+    shadow = weakref.ref(house.engine.mirror(WINDOW).model)
+    await within(house.engine.changes.make(WINDOW, lambda state: state.with_(shadow=None)))
+    await within(house.engine.changes.unload(WINDOW, 2))
+    await steps(house, other, (1,))  # of another model
+    await until(lambda: shadow() is None)
