@@ -259,8 +259,10 @@ class Batcher:
     def _ended(self, batch: Sequence[Job], outcome: Outcome, bulk: bool) -> None:  # noqa: FBT001
         self._running -= 1
         self._running_bulk -= bulk
-        self._finish(batch, outcome)
-        self._dispatch()
+        try:
+            self._finish(batch, outcome)
+        finally:  # an observer that raises must not leave those who wait without a batch
+            self._dispatch()
 
     def _finish(self, batch: Sequence[Job], outcome: Outcome) -> None:
         said, taken_at, _, seconds = outcome

@@ -442,6 +442,26 @@ async def test_a_batcher_with_a_defect_answers_everyone_and_is_not_ready(complai
     assert [type(each) for each in complaints] == [Broken]
 
 
+class DefectiveObserver(RecordingObserver):
+    """Raises at the first batch."""
+
+    def on_batch(self, report):
+        super().on_batch(report)
+        if len(self.reports) == 1:
+            raise Broken
+
+
+async def test_an_observer_with_a_defect_leaves_nobody_waiting(complaints):
+    runner = HeldRunner(held=True)
+    batcher = Batcher(runner, observer=DefectiveObserver())
+    running = await busy(batcher, runner)
+    waiting = await asking(batcher, 1)
+    runner.release()
+    assert await within(asyncio.gather(running, waiting), 1) == [[0], [1]]
+    await closed(batcher)
+    assert [type(each) for each in complaints] == [Broken]
+
+
 @pytest.mark.usefixtures("complaints")
 async def test_a_batch_that_finds_no_thread_is_answered_too(monkeypatch):
     def no_thread(*_):
