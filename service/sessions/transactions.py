@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import sqlite3
 import threading
 from collections import deque
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from service.sessions.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 Argument = TypeVar("Argument")
 Answer = TypeVar("Answer")
@@ -145,6 +148,8 @@ class Transactions:
                 self._committed(self._connection, weight)
             except sqlite3.Error:
                 self._hang_up()
+            except RuntimeError as exc:  # no thread could be started; this one must go on
+                log.warning("what follows on a commit failed: %s", exc)
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -132,6 +132,15 @@ async def test_what_the_database_refuses_is_undone_for_all_and_the_next_one_work
     assert notes.kept() == ["b"]
 
 
+async def test_a_checkpoint_that_finds_no_thread_ends_no_transactions(notes):
+    def no_thread(_connection, _weight):
+        raise RuntimeError("can't start new thread")
+
+    thread = Transactions(notes.connect, "BEGIN", timeout=1, room=10, committed=no_thread)
+    assert [await within(thread.run(notes.add, text, 1)) for text in "ab"] == ["A", "B"]
+    await within(thread.close())
+
+
 async def test_who_waits_too_long_is_told_so(notes):
     thread = Transactions(notes.connect, "BEGIN", timeout=0.05, room=10)
     with pytest.raises(StoreUnavailable, match=r"0\.05 s"):
