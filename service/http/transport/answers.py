@@ -15,7 +15,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 def written(  # noqa: PLR0913, PLR0917  what an answer has
     status: int,
     every: bytes,
-    request_id: str,
+    request_id: str | None,
     body: bytes,
     media_type: str | None,
     headers: Mapping[str, str],
@@ -23,12 +23,10 @@ def written(  # noqa: PLR0913, PLR0917  what an answer has
     close: bool,
 ) -> bytes:
     """Return an answer; ``every`` are the headers that all have, as lines."""
+    named = "" if request_id is None else f"x-request-id: {request_id}\r\n"
     more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
     last = "connection: close\r\n" if close else ""
-    ours = (
-        f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n"
-        f"x-request-id: {request_id}\r\n{more}{last}\r\n"
-    )
+    ours = f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n{named}{more}{last}\r\n"
     return b"".join((STATUS_LINE[status], every, ours.encode(), body))
 
 
@@ -53,12 +51,12 @@ def farewell(
     return written(status, every, request_id, body, media_type, more, close=True), visit
 
 
-def refusal(error: Exception) -> bytes:
-    """Return an answer that is nobody's in particular, and closes the connection."""
-    status, body, media_type, more = problem(error, None)
-    kept = "".join(f"{name}: {value}\r\n" for name, value in more.items())
-    head = f"content-length: {len(body)}\r\ncontent-type: {media_type}\r\n{kept}"
-    return STATUS_LINE[status] + f"{head}connection: close\r\n\r\n".encode() + body
+def refusal(
+    error: Exception, request_id: str | None = None, every: bytes = b"", *, close: bool = True
+) -> bytes:
+    """Return an error as an answer: if no more is said, nobody's in particular and the last one."""
+    status, body, media_type, more = problem(error, request_id)
+    return written(status, every, request_id, body, media_type, more, close=close)
 
 
 def lines(headers: Headers) -> bytes:

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from service.engine.errors import Overloaded
 from service.http.meters.requests import RequestMeter
 from service.http.records import identify
-from service.http.transport.answers import problem, written
+from service.http.transport.answers import refusal
 from service.http.transport.express import Head
 
 SHEDDING = "shedding"  # where the lifespan's state holds who writes them
@@ -90,9 +90,7 @@ class Shedding:
 
     def _write(self, blank: str) -> list[bytes]:
         """Return what goes before, between and after the places of the id."""
-        status, body, media_type, more = problem(Overloaded(), blank)
-        whole = written(status, self._every, blank, body, media_type, more, close=False)
-        return whole.split(blank.encode())
+        return refusal(Overloaded(), blank, self._every, close=False).split(blank.encode())
 
     def _count(self, head: Head) -> None:
         self._meter.refuse("overloaded")
