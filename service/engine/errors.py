@@ -17,6 +17,8 @@ These classes know nothing about HTTP; ``service.http.problems`` maps them to st
 
 import math
 
+_SAID = 64  # characters of a name that nobody has, which may be any text
+
 
 class EngineError(Exception):
     """Base class of every error a caller of the engine can meet."""
@@ -26,7 +28,9 @@ class ModelNotFound(EngineError):
     """No model of that name, or not that version of it."""
 
     def __init__(self, name: str, version: int | str | None = None) -> None:
-        which = repr(name) if version is None else f"{name!r} in version {version}"
+        which = repr(name[:_SAID])
+        if version is not None:
+            which += f" in version {str(version)[:_SAID]}"
         super().__init__(f"There is no model {which}.")
 
 

@@ -37,6 +37,7 @@ from service.http.routes import (
     timeseries,
 )
 from service.http.routes import sessions as session_routes
+from service.http.schemas.inforce import InForce
 from service.http.tracing import configured
 from service.logs import configure
 from service.sessions.store import Store
@@ -100,11 +101,12 @@ def _routers(parts: Parts) -> Iterator[APIRouter]:
     yield backtest.router(engine, limits)
     yield oip_statistics.router(engine, metrics)
     yield admin.router(engine, limits, sessions.shadows if sessions else None)
-    yield oip.router(engine, limits)
+    in_force = InForce(engine, parts.settings.figures())
+    yield oip.router(engine, limits, in_force)
     yield oip_repository.router(engine, limits)
     yield timeseries.router(engine, limits)
     yield operations.router(engine, metrics, parts.store)
-    yield inforce.router(engine, parts.settings.figures())
+    yield inforce.router(in_force)
     yield pages.router(NAME)
     if sessions is not None:
         yield steps.router(engine, sessions, limits)

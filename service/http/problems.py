@@ -52,7 +52,7 @@ from service.sessions.errors import (
     WrongStep,
 )
 
-MAX_DETAIL = 1_000  # characters, so that a problem stays far below 4 kB
+MAX_DETAIL = 1_500  # bytes as JSON, of which a problem has two and stays below 4 kB
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -165,7 +165,7 @@ def _response(problem: Problem, document: dict[str, object]) -> Response:
 
 def _document(problem: Problem, detail: str, request_id: str | None) -> dict[str, object]:
     """Return the members; ``error`` is for the clients of the Open Inference Protocol."""
-    detail = detail[:MAX_DETAIL]
+    detail = _clipped(detail)
     return {
         "type": f"urn:seqserve:problem:{problem.type}",
         "title": problem.title,
@@ -174,6 +174,14 @@ def _document(problem: Problem, detail: str, request_id: str | None) -> dict[str
         "error": detail,
         "request_id": request_id,
     }
+
+
+def _clipped(detail: str) -> str:
+    """Return the beginning of a detail, in which a caller's own name may be long or wide."""
+    detail = detail[:MAX_DETAIL]
+    while len(orjson.dumps(detail)) > MAX_DETAIL:
+        detail = detail[: len(detail) * 3 // 4]
+    return detail
 
 
 def reason(exc: Exception) -> str:

@@ -73,6 +73,6 @@ async def _run(
         if answer.finite:
             reads.append((each, Read(each.stream, values, answer, told)))
         else:
-            each.error = NonFinitePrediction(0)
+            each.error = NonFinitePrediction(0, "values")
     for (each, read), stream in zip(reads, advance([r for _, r in reads], card), strict=True):
         each.stream, each.answer = stream, read.answer if read.told else None

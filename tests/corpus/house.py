@@ -14,9 +14,20 @@ import httpx
 from examples.serving import Served, serving
 from service.settings import ZOO
 from tests.corpus.frames import BINARY, TEXT, Closed, Stream, frame, upgrade
-from tests.corpus.routes import CLOSED, GRU, SESSION, SPARE, STREAM, TAKEN, VALUES, Taker
+from tests.corpus.routes import (
+    CLOSED,
+    GRU,
+    PLAIN,
+    SESSION,
+    SPARE,
+    STREAM,
+    TAKEN,
+    VALUES,
+    Taker,
+)
 from tests.corpus.rows import SECRET, Row
 from tests.corpus.streams import Handshake, Spoken
+from tests.http.inprocess import ATTENTION
 from tests.http.wire import Kept, Said, comes_true, connect, descriptors, one_answer, send, waiting
 
 GOOD = b'{"sequences": [' + VALUES + b"]}"
@@ -79,7 +90,12 @@ class House:
         self._key = {"x-api-key": key} if key else {}
         self.session, self._stepped, self._elsewhere = map(self._opened, (STREAM, STREAM, GRU))
         self._steps = 0  # that the second one has taken
-        self._sessions = {SESSION: self.session, TAKEN: self._taken(), CLOSED: self._closed()}
+        self._sessions = {
+            SESSION: self.session,
+            TAKEN: self._taken(),
+            CLOSED: self._closed(),
+            PLAIN: self._opened(ATTENTION),
+        }
         assert comes_true(lambda: waiting(served) == 0)
         self._looking = Kept(served)
         models = (f"/v1/admin/models/{SPARE}", f"/v1/models/{GRU}", f"/v1/models/{STREAM}")
@@ -268,7 +284,7 @@ def house(
     ``key`` opens everything, where keys are asked for.
     """
     models, log = folder / "models", folder / "service.log"
-    for name in (GRU, STREAM, SPARE):
+    for name in (GRU, STREAM, SPARE, ATTENTION):
         shutil.copytree(ZOO / name, models / name)
     store = {"SEQSERVE_STORE": f"sqlite:///{folder}/sessions.db"}
     options = ("--models", str(models), "--provider", "cpu")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.corpus.routes import CLOSED, SESSION, TAKEN, Taker
+from tests.corpus.routes import CLOSED, GRU, SESSION, TAKEN, Taker
 from tests.corpus.rows import INVALID, Row
 
 _UNKNOWN = ("model-not-found", "not-found")
@@ -12,6 +12,8 @@ NAMES = {
     "two escaped dots": "%2e%2e%2f",
     "two dots escaped twice": "%252e%252e%252f",
     "300 characters": "a" * 300,
+    "as long and wide as a URI may be": "%f0%9f%98%80" * 650,
+    "as long as escapes make it": "%01" * 2_650,
     "a NUL": "co2-gru%00",
     "a byte that is no UTF-8": "%ff",
     "a line for the log": '%0d%0a{"event":"forged"}%0d%0a',
@@ -64,7 +66,24 @@ def _rows() -> list[Row]:
         )
         for value in _NUMBERS
     ]
+    rows += [
+        Row(f"in the body, {name}", body, 404, _UNKNOWN, fits=_names_model)
+        for name, body in {
+            "an unknown model": _of_model("nobody"),
+            "a parent folder": _of_model("../../etc/passwd"),
+            "a model of 100,000 wide letters": _of_model("\U0001f600" * 100_000),
+            "a model of a line": _of_model('\\r\\n{\\"event\\":\\"forged\\"}'),
+        }.items()
+    ]
     return rows + _sessions()
+
+
+def _of_model(name: str) -> Callable[[Taker], bytes]:
+    return lambda taker: taker.body.replace(GRU.encode(), name.encode())
+
+
+def _names_model(taker: Taker) -> bool:
+    return b'"model"' in taker.body
 
 
 def _sessions() -> list[Row]:

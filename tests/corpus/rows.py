@@ -194,6 +194,16 @@ def _sequences() -> list[Row]:
             fits=_has_numbers,
         )
     )
+    rows.append(
+        Row(
+            "numbers: an answer that is not finite",
+            lambda it: it.with_values(_EXTREME),
+            422,
+            "model-non-finite",
+            says=lambda it: it.place.split(".")[0],
+            fits=_has_numbers,
+        )
+    )
     bounds = {"too short": b"[1]", "too long": str([1.0] * 105).encode()}
     rows += [
         Row(
@@ -276,5 +286,6 @@ _UNKNOWN = "field: unknown field; expected "
 _GZIP = {"content-encoding": "gzip"}
 _BOMB = gzip.compress(b" " * 2**26)
 _KEYS = b",".join(b'"k%d": 1' % number for number in range(100))
+_EXTREME = str([3e38, -3e38] * (STEPS // 2)).encode()  # which no network's answer bears
 _MANY = b"[" + b"[4]," * 250_000 + b"4]"
 ROWS = [*_malformed(), *_unusable(), *_framed(), *_sequences()]

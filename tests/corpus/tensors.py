@@ -89,16 +89,29 @@ def _in_binary(values: bytes, size: int | None = None, behind: bytes = b"", **ch
 def _binary() -> list[Row]:
     infinite = _FLOATS.copy()
     infinite[17] = np.inf
+    size = f"{_PLACE}.parameters.binary_data_size: "
     rows = {
-        "too few bytes": _in_binary(_FLOATS.tobytes()[:-1]),
-        "too few bytes behind": _in_binary(_FLOATS.tobytes()[:-1], _FLOATS.nbytes),
-        "too many bytes": _in_binary(_FLOATS.tobytes(), behind=b"more"),
-        "doubles": _in_binary(_FLOATS.astype(np.float64).tobytes()),
-        "infinite": _in_binary(infinite.tobytes()),
-        "no batch in binary": _in_binary(b"", shape=[0, STEPS, 1]),
-        "an overflow in binary": _in_binary(b"", shape=[2**32, 2**32, 2**32]),
+        "too few bytes": (
+            _in_binary(_FLOATS.tobytes()[:-1]),
+            f"{size}the shape takes 240 bytes, but it says 239",
+        ),
+        "too few bytes behind": (
+            _in_binary(_FLOATS.tobytes()[:-1], _FLOATS.nbytes),
+            f"{size}expected 240 bytes behind the header, got 239",
+        ),
+        "too many bytes": (_in_binary(_FLOATS.tobytes(), behind=b"more"), "the body: the inputs"),
+        "doubles": (
+            _in_binary(_FLOATS.astype(np.float64).tobytes()),
+            f"{size}the shape takes 240 bytes, but it says 480",
+        ),
+        "infinite": (_in_binary(infinite.tobytes()), "sequences[0][17][0]: "),
+        "no batch in binary": (_in_binary(b"", shape=[0, STEPS, 1]), f"{_PLACE}.shape[0]: "),
+        "an overflow in binary": (
+            _in_binary(b"", shape=[2**32, 2**32, 2**32]),
+            f"{size}the shape takes {2**98} bytes, but it says 0",
+        ),
     }
-    named = [_renamed(f"binary: {name}", row) for name, row in rows.items()]
+    named = [_renamed(f"binary: {name}", row, says) for name, (row, says) in rows.items()]
     good = _document(_input())
     lengths = {
         "negative": "-1",
@@ -119,8 +132,8 @@ def _binary() -> list[Row]:
     return named + wrong
 
 
-def _renamed(name: str, row: Row) -> Row:
-    return Row(name, row.body, row.status, row.type, row.headers, fits=row.fits)
+def _renamed(name: str, row: Row, says: str) -> Row:
+    return Row(name, row.body, row.status, row.type, row.headers, lambda _: says, fits=row.fits)
 
 
 def _rows() -> list[Row]:
@@ -148,6 +161,25 @@ def _rows() -> list[Row]:
         "too many sequences": _document(_input(shape=[70, 30, 1], data=weeks(30) * 70)),
     }
     rows += [_row(f"infer: {name}", body) for name, body in documents.items()]
+    far = {"beyond float32": 1e39, "far beyond float32": -1e300, "an integer beyond it": 10**60}
+    rows += [
+        _row(
+            f"input: {name}",
+            _document(_input(data=[*_VALUES[:-1], value])),
+            says=f"sequences[0][{STEPS - 1}][0]: a number out of the range",
+        )
+        for name, value in far.items()
+    ]
+    rows.append(
+        Row(
+            "infer: an answer that is not finite",
+            lambda _: _document(_input(data=[3e38, -3e38] * (STEPS // 2))),
+            422,
+            "model-non-finite",
+            says=lambda _: "sequences[0]: ",
+            fits=_fits,
+        )
+    )
     return rows + _binary()
 
 

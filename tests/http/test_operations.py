@@ -254,7 +254,9 @@ async def test_a_service_tells_what_is_in_force_and_no_secret():
     settings = SMALL.model_copy(update={"state_key": SecretStr("hidden"), "models": ZOO})
     async with running(settings) as service:
         told = await service.client.get("/v1/service")
+        protocol = await service.client.get("/v2")
     found = told.json()
+    assert protocol.json()["in_force"] == found
     assert found["version"] == version("seqserve")
     assert found["versions"]["onnxruntime"] == version("onnxruntime-gpu")
     assert (found["provider"], found["provider_reason"]) == ("cpu", "asked for")

@@ -56,7 +56,11 @@ def test_health_metadata_and_configuration(client):
     assert client.is_model_ready(GRU)
     assert client.is_model_ready(GRU, "1")
     assert not client.is_model_ready("unknown")
-    assert client.get_server_metadata()["name"] == "seqserve"
+    server = client.get_server_metadata()
+    assert server["name"] == "seqserve"
+    assert server["in_force"]["provider"] == "cpu"
+    assert server["in_force"]["threads"] >= 1
+    assert server["in_force"]["limits"]["max_sequences"] == 1_024
     for version in ("", "1"):
         found = client.get_model_metadata(ATTENTION, version)
         assert [output["name"] for output in found["outputs"]] == [

@@ -69,5 +69,20 @@ async def test_an_unknown_field_of_a_state_is_named(service):
     assert answer.json()["detail"] == "alias: unknown field; expected aliases"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("shadow", {"version": "No Alias"}, "version: String should match pattern '^[a-z]"),
+        ("shadow", {"version": 0}, "version: Input should be greater than or equal to 1"),
+        ("shadow", {"version": None}, "version: Input should be a valid integer"),
+        ("split", {"weights": {"No Alias": 1}}, "weights.No Alias: String should match pattern"),
+    ],
+)
+async def test_a_place_has_no_words_but_the_callers(service, path, body, says):
+    answer = await service.client.put(f"/v1/admin/models/{ATTENTION}/{path}", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(says)
+
+
 def test_a_field_of_a_million_letters_is_compared_by_its_first():
     assert unknown("sequences" * 10**6, ["sequences"]).endswith("expected sequences")

@@ -1,68 +1,17 @@
-"""What is in force: versions, provider, threads, limits; what an operator asks a service first."""
-
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
-from platform import python_version
-from typing import Literal
+"""One document that says what is in force; a route asks, and wraps nothing."""
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
 
-from service.engine.core import Engine
-from service.engine.cpus import available_cpus
-from service.engine.runner import RUNTIME
-
-PACKAGES = ("numpy", "fastapi", "uvicorn", "opentelemetry-sdk")
-
-Figure = int | float | None
+from service.http.schemas.inforce import InForce, ServiceOut
 
 
-class ServiceOut(BaseModel):
-    """One worker of the service, as it runs."""
-
-    name: Literal["seqserve"] = "seqserve"
-    version: str
-    versions: dict[str, str] = Field(description="of what it is made of, where installed")
-    provider: Literal["cpu", "cuda"] | None = Field(description="where models run")
-    provider_reason: str
-    processors: int = Field(description="that this machine or container allows")
-    workers: int = Field(description="processes that share the port")
-    threads: int = Field(description="runner threads of each model on the CPU, in each worker")
-    spare_threads: int = Field(description="more of them, for requests of many batches")
-    limits: dict[str, Figure] = Field(description="every setting that is a number, by its name")
-
-
-def router(engine: Engine, figures: Mapping[str, Figure]) -> APIRouter:
-    """Return the route that tells what is in force; ``figures`` are settings."""
+def router(in_force: InForce) -> APIRouter:
+    """Return the route that tells what is in force."""
     routes = APIRouter(prefix="/v1", tags=["operations"])
-    ours, versions = installed("seqserve"), _versions()  # read from disk once
 
     @routes.get("/service")
     async def service() -> ServiceOut:
         """Say what runs here, where, and within which limits."""
-        device, slots = engine.device, engine.options.slots
-        return ServiceOut(
-            version=ours,
-            versions=versions,
-            provider=device.provider if device else None,
-            provider_reason=device.reason if device else "not started",
-            processors=available_cpus(),
-            workers=engine.options.workers,
-            threads=slots.share,
-            spare_threads=slots.spare,
-            limits=dict(figures),
-        )
+        return in_force.now()
 
     return routes
-
-
-def _versions() -> dict[str, str]:
-    runtime, _, number = RUNTIME.partition(" ")
-    found = {"python": python_version(), runtime: number}
-    for package in PACKAGES:
-        try:
-            found[package] = installed(package)
-        except PackageNotFoundError:
-            continue
-    return found

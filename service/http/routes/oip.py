@@ -1,6 +1,5 @@
 """The Open Inference Protocol, version 2: health, metadata, infer. A route finds, asks, wraps."""
 
-from importlib.metadata import version as installed
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +13,7 @@ from service.http.prediction import WireFormat, predict, routing_key
 from service.http.routes.named import Name, Version, named_version
 from service.http.routes.operations import tell_readiness
 from service.http.routes.refusals import PROBLEMS
+from service.http.schemas.inforce import InForce
 from service.http.schemas.oip import BINARY, HEADER_LENGTH, InferQuery
 from service.http.schemas.oip_config import ModelConfig, model_config
 from service.http.schemas.oip_documents import (
@@ -36,10 +36,9 @@ _INFER: dict[str, Any] = {
 _READY: dict[int | str, dict[str, Any]] = {404: PROBLEMS[404], 503: {"model": ModelReady}}
 
 
-def router(engine: Engine, limits: Limits) -> APIRouter:
+def router(engine: Engine, limits: Limits, in_force: InForce) -> APIRouter:
     """Return the routes of one engine."""
     routes = APIRouter(prefix="/v2", tags=["open inference protocol"])
-    said = ServerMetadata(name="seqserve", version=installed("seqserve"))  # read from disk once
 
     # First what is asked most: routes are tried in order.
     @routes.post("/models/{name}/infer", responses=PROBLEMS, **_INFER)
@@ -56,8 +55,9 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
 
     @routes.get("")
     async def server() -> ServerMetadata:
-        """Say who answers, and which extensions of the protocol it has."""
-        return said
+        """Say who answers, which extensions of the protocol it has, and what is in force."""
+        found = in_force.now()
+        return ServerMetadata(name=found.name, version=found.version, in_force=found)
 
     @routes.get("/health/live")
     async def live() -> ServerLive:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from models.serving import Serving, Shadow, Target, Version
+from models.serving import Alias, Serving, Shadow, Target, Version
 from service.engine.core import Engine
 from service.http.schemas.document import parse
 from service.http.schemas.wire import Out, WireModel, invalid
@@ -35,7 +35,7 @@ class SplitIn(WireModel):
 class ShadowIn(WireModel):
     """Which version is asked too, and for which share of the requests."""
 
-    version: Version | str
+    version: Version | Alias
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 

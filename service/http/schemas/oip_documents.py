@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
+from service.http.schemas.inforce import ServiceOut
 from service.http.schemas.oip_outputs import MEAN, output_names
 from service.http.schemas.wire import WireModel
 
@@ -119,6 +120,7 @@ class ServerMetadata(WireModel):
     name: str
     version: str
     extensions: list[str] = EXTENSIONS
+    in_force: ServiceOut = Field(description="not the protocol's: as GET /v1/service tells it")
 
 
 class ServerLive(WireModel):

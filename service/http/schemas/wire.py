@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 Wire = TypeVar("Wire", bound=BaseModel)
 MOST_KEYS = 64  # of an object; a fault is looked for in each
 _UNKNOWN = "extra_forbidden"  # pydantic's word for a field that is not there
+_CHOICES = frozenset({"constrained-int", "constrained-str"})  # pydantic's, of what may be either
+_OWN_WORDS = _CHOICES | {"[key]"}  # that pydantic puts into places, and no caller wrote
 _CLOSE = 0.75  # to be taken for another; 1 is the same
 
 
@@ -45,8 +47,11 @@ def invalid(exc: ValidationError, kind: type[BaseModel], place: str = "") -> Inv
     first = faults[0]
     if first["type"] == "missing":
         first = next((each for each in faults if _misspells(each, first)), first)
-    *holder, last = first["loc"] or ("",)
-    for part in first["loc"]:
+    elif first["loc"] and first["loc"][-1] in _CHOICES:  # of several types: the one that came
+        first = next((each for each in faults if _is_choice(each, first)), first)
+    loc = [part for part in first["loc"] if part not in _OWN_WORDS]
+    *holder, last = loc or ("",)
+    for part in loc:
         step = f"[{part}]" if isinstance(part, int) else f"{part:.64}"
         place += step if isinstance(part, int) or not place else f".{step}"
     if first["type"] == "model_type":  # pydantic would name our class
@@ -67,6 +72,10 @@ def unknown(name: str, known: Iterable[str]) -> str:
 
 def _misspells(fault: "ErrorDetails", missing: "ErrorDetails") -> bool:
     return fault["type"] == _UNKNOWN and fault["loc"][:-1] == missing["loc"][:-1]
+
+
+def _is_choice(fault: "ErrorDetails", first: "ErrorDetails") -> bool:
+    return fault["loc"][:-1] == first["loc"][:-1] and not fault["type"].endswith("_type")
 
 
 def _fields(kind: type[BaseModel], holder: Iterable[int | str]) -> Iterable[str]:
