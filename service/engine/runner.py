@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 
 Provider = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-ERRORS_ONLY = 3
+# What the runtime raises it would write, too: with names of the file, as they are.
+SILENT = 4
 HOST_ACCESSIBLE, NVIDIA = 5, 0x10DE  # OrtDevice::MemType and ::VendorIds
 _NO_MEAN: Array = np.empty((0, 0), np.float32)
 RUNTIME = f"onnxruntime {ort.__version__}"
@@ -114,6 +115,7 @@ class OnnxRunner:
         self.state = StateLayout(self.card.state.tensors)
         self._mean_weights: list[float] = mean_weights(self.card.quantiles).tolist()
         self._options = ort.RunOptions()
+        self._options.log_severity_level = SILENT
         self._options.add_run_config_entry("only_execute_path_to_fetches", "1")
         self._bound: BoundSession | None = None
         if bound or self.provider == "cuda":
@@ -223,7 +225,7 @@ def _open(source: Path | bytes, device: Device, threads: int) -> ort.InferenceSe
     options.enable_cpu_mem_arena = False  # the arena would keep its high-water mark for ever
     # It would keep a plan for each batch size and length it has ever seen, 100 to 300 bytes each.
     options.enable_mem_pattern = False
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = SILENT
     # Never its own format, which it would know by four bytes, and which nothing has checked.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     providers: list[str | tuple[str, dict[Any, Any]]] = [CPU]

@@ -16,8 +16,8 @@ from tests.http.inprocess import GRU, STREAM, weeks
 SPARE = "co2-lstm"  # the model that operators' routes are asked about
 STEPS = 60
 VALUES = str(weeks(STEPS)).encode()
-# The runner puts sessions' own ids in; PLAIN is of a model that allows no missing values.
-SESSION, TAKEN, CLOSED, PLAIN = "{id}", "{taken}", "{closed}", "{plain}"
+SESSION, TAKEN, CLOSED = "{id}", "{taken}", "{closed}"  # the runner puts sessions' own ids in
+PLAIN, FAILING = "{plain}", "{failing}"  # of a model that allows no gaps, and one that fails
 
 
 @dataclass(frozen=True, slots=True)

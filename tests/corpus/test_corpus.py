@@ -11,13 +11,13 @@ from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
 from service.http.metrics import Metrics
-from tests.corpus import ids, missing, names, rows, streams, tables, tensors
+from tests.corpus import elsewhere, ids, names, rows, streams, tables, tensors
 from tests.corpus.house import Answer, House, house
 from tests.corpus.routes import BODILESS, TAKERS, takers_of
 from tests.http.inprocess import SMALL
 from tests.http.wire import comes_true
 
-ROWS = [*rows.ROWS, *names.ROWS, *tensors.ROWS, *tables.ROWS, *missing.ROWS]
+ROWS = [*rows.ROWS, *names.ROWS, *tensors.ROWS, *tables.ROWS, *elsewhere.ROWS]
 pytestmark = pytest.mark.timeout(120)
 
 
