@@ -15,15 +15,17 @@ def seasonal_naive(values: Array, origins: Rows, first: Rows, horizon: int, seas
     Where that value is missing, the same place one season earlier is taken, and so on over the
     whole history; then the last value observed; NaN where the series was never observed.
     """
-    place = np.arange(horizon) % season - season + 1  # relative to the origin
-    index = origins[:, None] + place  # (origins, horizon)
-    forecast = _take(values, index, first)
-    while np.isnan(forecast).any() and (index >= first[:, None]).any():
-        index = index - season
-        forecast = np.where(np.isnan(forecast), _take(values, index, first), forecast)
-    if np.isnan(forecast).any():
-        last = _last_observed(values, origins, first)[:, None]
-        forecast = np.where(np.isnan(forecast), last, forecast)
+    index = origins[:, None] + np.arange(horizon) % season - season + 1  # (origins, horizon)
+    inside = index >= first[:, None]
+    forecast = values[np.where(inside, index, 0)]
+    forecast[~inside] = np.nan
+    gappy = np.isnan(forecast).any(axis=(1, 2))
+    if gappy.any():
+        gaps = forecast[gappy]
+        history = _History(values, origins[gappy], first[gappy])
+        for places, period in ((index[gappy], season), (origins[gappy, None], 1)):
+            gaps = np.where(np.isnan(gaps), history.latest(places, period), gaps)
+        forecast[gappy] = gaps
     return forecast
 
 
@@ -36,17 +38,25 @@ def seasonal_error(values: Array, season: int) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _take(values: Array, index: Rows, first: Rows) -> Array:
-    inside = index >= first[:, None]
-    taken = values[np.where(inside, index, 0)]
-    return np.where(inside[..., None], taken, np.float32(np.nan))
+class _History:
+    """What some origins may look back on: ``values`` from the first series' start to the last."""
 
+    def __init__(self, values: Array, origins: Rows, first: Rows) -> None:
+        self._begin = int(first.min())
+        self._values = values[self._begin : int(origins.max()) + 1]
+        self._first = first - self._begin
 
-def _last_observed(values: Array, origins: Rows, first: Rows) -> Array:
-    found = np.full((len(origins), values.shape[1]), np.nan, dtype=np.float32)
-    for row, (start, end) in enumerate(zip(first, origins + 1, strict=True)):
-        for target in range(values.shape[1]):
-            observed = np.flatnonzero(~np.isnan(values[start:end, target]))
-            if len(observed):
-                found[row, target] = values[start + observed[-1], target]
-    return found
+    def latest(self, places: Rows, period: int) -> Array:
+        """
+        Return the last value observed at ``places`` (origins, n) or whole periods before them.
+
+        (origins, n, targets); NaN where the origin's series has none.
+        """
+        steps, targets = self._values.shape
+        places = places - self._begin
+        seen = np.where(np.isnan(self._values), -1, np.arange(steps)[:, None])
+        seen = np.pad(seen, ((0, -steps % period), (0, 0)), constant_values=-1)
+        seen = np.maximum.accumulate(seen.reshape(-1, period, targets)).reshape(-1, targets)
+        found = np.where(places[..., None] < 0, -1, seen[places])  # (origins, n, targets)
+        values = self._values[found, np.arange(targets)]
+        return np.where(found >= self._first[:, None, None], values, np.float32(np.nan))

@@ -74,6 +74,12 @@ def test_a_history_shorter_than_a_season_gives_what_it_has():
     assert forecast([5, NAN], 1, horizon=2, season=24) == [5, 5]
 
 
+@pytest.mark.timeout(5)  # a season at a time it would take a minute
+def test_a_long_history_without_a_value_is_seen_at_once():
+    values = [7.0] + [NAN] * 1_000_000
+    assert forecast(values, len(values) - 1, horizon=2, season=2) == [7, 7]
+
+
 def test_a_series_never_observed_has_no_forecast():
     assert np.isnan(forecast([NAN] * 6, 5, horizon=2, season=2)).all()
 
