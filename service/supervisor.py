@@ -69,7 +69,7 @@ class Supervisor:
         self._places = places
         self._workers: list[_Worker] = []
         self._vacant: dict[int, float | None] = dict.fromkeys(range(len(places)))  # since when
-        self._delayed = 0  # processes that are to start later
+        self._coming = 0  # processes that are being started, or are to be after a while
         self._restarts = Restarts()
         self._status = 0
         self._stopping = asyncio.Event()
@@ -89,20 +89,24 @@ class Supervisor:
         """Start as many processes as are missing; spare ones once every place is taken."""
         while not self._stopping.is_set():
             spares = 0 if self._vacant else self._settings.spares
-            coming = sum(worker.place is None for worker in self._workers) + self._delayed
+            coming = sum(worker.place is None for worker in self._workers) + self._coming
             if coming >= len(self._vacant) + spares:
                 return
             await self._start()
 
     async def _start(self) -> None:
         ours, theirs = Channel.pair()
-        with theirs:
-            number = theirs.fileno()
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service.process", str(number), str(os.getpid())),
-                pass_fds=[number],
-                process_group=0,  # a terminal's SIGINT is for the supervisor alone
-            )
+        self._coming += 1  # counted before it is there: others may fill up meanwhile
+        try:
+            with theirs:
+                number = theirs.fileno()
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "service.process", str(number), str(os.getpid())),
+                    pass_fds=[number],
+                    process_group=0,  # a terminal's SIGINT is for the supervisor alone
+                )
+        finally:
+            self._coming -= 1
         worker = _Worker(process, Channel(ours), self._clock() + FIRST_SIGN)
         self._workers.append(worker)
         self._tasks.create_task(self._mind(worker), name=f"worker {process.pid}")
@@ -158,10 +162,10 @@ class Supervisor:
             self._stop(0.0)
         if delay:
             log.error("Too many deaths: the next process starts in %.1f s.", delay)
-            self._delayed += 1
+            self._coming += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
-            self._delayed -= 1
+            self._coming -= 1
         await self._fill()
 
     async def _watch(self) -> None:

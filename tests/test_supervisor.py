@@ -1,5 +1,6 @@
 """Workers that die or hang are replaced; those that cannot start end the service."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from examples.serving import Served, serving
+from service.settings import Settings
+from service.supervisor import Supervisor
 from tests.http.inprocess import weeks
 
 PREDICT = "/v1/models/co2-gru/predict"
@@ -107,3 +110,31 @@ def test_workers_that_die_at_every_start_end_the_service(tmp_path):
     assert "the next process starts in 0.5 s" in ended.stderr
     assert "No worker can start" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+class Endless:
+    """A process that neither ends nor says anything."""
+
+    pid = 0
+
+    async def wait(self):
+        await asyncio.Event().wait()
+
+
+async def test_workers_that_serve_at_the_same_moment_have_one_spare_started(monkeypatch):
+    started = []
+
+    async def start(*command, **_options):
+        started.append(command)
+        await asyncio.sleep(0)
+        return Endless()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    supervisor = Supervisor(Settings(spares=1), places=[])  # every place is taken
+    async with asyncio.TaskGroup() as supervisor._tasks:
+        await asyncio.gather(supervisor._fill(), supervisor._fill())
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+    for worker in supervisor._workers:
+        worker.channel.close()
+    assert len(started) == 1
