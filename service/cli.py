@@ -6,18 +6,17 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
-from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.repository import ModelNotInRepository, Repository
 from service import descriptors
 from service.commands.accuracy import describe, summary
+from service.commands.environment import read_settings
 from service.commands.keys import keys
 from service.commands.versions import versions
 from service.http.metrics import MULTIPROCESS
@@ -27,7 +26,6 @@ from service.sessions.errors import UnusableStore
 from service.settings import Settings
 from service.supervisor import supervise
 
-_ALMOST = 0.85  # likeness of a setting's name to one that is misspelt, of 1
 EXTRA_COMMANDS = "seqserve.commands"  # the entry-point group
 NO_KEYS = (
     "Others reach {host}, and there are no keys to ask them for.  Make one with 'seqserve keys add "
@@ -88,7 +86,7 @@ def main() -> None:
 )
 def serve(host: str, port: int) -> None:
     """Serve the newest version of every model of a repository."""
-    settings = _settings()
+    settings = read_settings()
     if not settings.models.is_dir():
         raise click.UsageError(f"There is no folder {settings.models} to serve models from.")
     if settings.provider == "cuda":
@@ -113,7 +111,7 @@ def list_models(folder: Path | None) -> None:
     from service.engine.vetting.file import read  # noqa: PLC0415
     from service.engine.vetting.messages import parse  # noqa: PLC0415
 
-    settings = _settings()
+    settings = read_settings()
     repository = Repository(folder or settings.models)
     names = repository.names()
     if not names:
@@ -144,7 +142,7 @@ def check(target: str, folder: Path | None, version: int | None, *, as_json: boo
     from service.commands.verdicts import describe as describe_report  # noqa: PLC0415
     from service.engine.vetting.verdict import ModelRefused, vet  # noqa: PLC0415  loads the runtime
 
-    settings = _settings()
+    settings = read_settings()
     path, name = Path(target), None
     if not (path.suffix == ".onnx" or len(path.parts) > 1 or path.is_file()):
         try:
@@ -177,7 +175,7 @@ def profile(name: str, folder: Path | None, version: int | None, seconds: float)
     from service.engine.profile import report  # noqa: PLC0415
     from service.engine.vetting.verdict import vet  # noqa: PLC0415
 
-    settings = _settings()
+    settings = read_settings()
     options = settings.engine_options()
     try:
         entry = Repository(folder or settings.models).find(name, version)
@@ -192,29 +190,6 @@ def _bind(host: str, port: int, workers: int) -> list[Place]:
         return bind(host, port, workers)
     except OSError as exc:
         raise click.ClickException(f"{host}:{port}: {exc.strerror}") from exc
-
-
-def _settings() -> Settings:
-    _refuse_slips()
-    try:
-        return Settings()
-    except ValidationError as exc:
-        problems = (
-            f"SEQSERVE_{str(problem['loc'][0]).upper()}: {problem['msg']}"
-            for problem in exc.errors(include_url=False)
-        )
-        raise click.UsageError("\n".join(problems)) from exc
-
-
-def _refuse_slips() -> None:
-    """Refuse what is almost a setting: a limit that is misspelt would be none."""
-    names = set(Settings.model_fields)
-    for given in os.environ:  # others begin so, too: Kubernetes tells where a service is
-        name = given.lower().removeprefix("seqserve_")
-        if name == given.lower() or name in names:
-            continue
-        for meant in get_close_matches(name, names, n=1, cutoff=_ALMOST):
-            raise click.UsageError(f"{given} is no setting; SEQSERVE_{meant.upper()} is.")
 
 
 def _check_store(settings: Settings) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
+from service.commands.environment import read_settings
 from service.keys import document
 from service.keys.document import Key, Keys, Scope
 from service.keys.errors import UnusableKeys, UnusableUsage
 from service.keys.limits import Quota
 from service.keys.secrets import digest, issue
 from service.keys.usage import Usage
-from service.settings import Settings
 
 _file = click.option(
     "--keys",
@@ -70,7 +70,7 @@ def list_keys(path: Path) -> None:
     """List the keys, what each may, and what it has used; no secret is kept to be shown."""
     try:
         found = document.read(path).keys
-        usage = Usage.open(Settings().usage)
+        usage = Usage.open(read_settings().usage)
     except (UnusableKeys, UnusableUsage) as exc:
         raise click.ClickException(str(exc)) from exc
     for key in found:

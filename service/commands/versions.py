@@ -8,7 +8,7 @@ import click
 
 from models.repository import ModelNotInRepository, Repository
 from models.serving import Serving, ServingError
-from service.settings import Settings
+from service.commands.environment import read_settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _VERSION = click.IntRange(1)
@@ -81,7 +81,7 @@ def shadow(name: str, folder: Path | None, version: str | None, share: float) ->
 
 def _change(name: str, folder: Path | None, change: Callable[[Serving], Serving]) -> None:
     """Keep another state and print it; end with one line where that cannot be."""
-    settings = Settings()
+    settings = read_settings()
     repository = Repository(folder or settings.models, settings.states)
     try:
         repository.find(name)

@@ -72,3 +72,10 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(repository, words, says)
     assert says in result.output
     assert result.output.count("\n") == 1
     assert not repository.states.path("small").exists()
+
+
+def test_a_wrong_setting_ends_a_command_with_one_line(repository, monkeypatch):
+    monkeypatch.setenv("SEQSERVE_WORKERS", "many")
+    result = versions(repository, "show", "small")
+    assert result.exit_code == 2
+    assert "Error: SEQSERVE_WORKERS: Input should be a valid integer" in result.output
