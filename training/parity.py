@@ -103,7 +103,7 @@ class _Gate:
             # Where the mean dwarfs the scale, float32 itself is coarser than the tolerance.
             resolution = _ULPS * np.spacing(np.abs(wanted))
             allowed &= bool((difference <= self.tolerance * unit + resolution).all())  # no NaN
-            worst = max(worst, float((difference / unit).max()))
+            worst = max(worst, float(np.nan_to_num(difference / unit, nan=np.inf).max()))
         return worst, allowed
 
 
