@@ -100,7 +100,7 @@ def compare(  # noqa: PLR0913  one argument an option
                 checkpoints=Path(checkpoints),
                 progress=not quiet,
             )
-            with _progress(quiet=quiet) as report:
+            with shown_progress(quiet=quiet) as report:
                 found = run(recipe, parts, run_all, origins=origins, report=report)
         _write(found, output)
     except (TrainingError, OSError) as exc:
@@ -130,8 +130,8 @@ def _write(comparison: Comparison, folder: Path) -> None:
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Report]:
-    """Give what shows one line a contender, of origins forecast, on stderr."""
+def shown_progress(*, quiet: bool) -> Iterator[Report]:
+    """Yield a report that shows one line a contender, of origins forecast, on stderr."""
     shown: dict[str, tuple[Progress, TaskID]] = {}
 
     def report(name: str, done: int, total: int) -> None:
@@ -144,9 +144,10 @@ def _progress(*, quiet: bool) -> Iterator[Report]:
         if done == total:
             progress.stop()
 
-    yield (lambda _name, _done, _total: None) if quiet else report
-    for progress, _ in shown.values():
-        if not progress.finished:
+    try:
+        yield (lambda _name, _done, _total: None) if quiet else report
+    finally:  # also of an interrupt: a line that lives on hides the cursor
+        for progress, _ in shown.values():
             progress.stop()
 
 

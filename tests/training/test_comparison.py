@@ -1,16 +1,19 @@
 """``seqserve compare``: everything by the same backtest, a table, pictures, and no one stops it."""
 
 import csv
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.doubles import PATIENCE
 from tests.training.tables import parts, recipe
 from training.architecture import NetworkRecipe
 from training.baselines import DoesNotApply, Forecast, SeasonalNaive, seasonal_naive
 from training.comparing import compare as command
+from training.comparing import shown_progress
 from training.comparison import compare
 from training.contenders import of_kind
 from training.errors import TrainingError
@@ -106,6 +109,24 @@ def test_progress_is_told_for_each_on_stderr(compared):
     for name in NAMES:
         (line,) = (line for line in result.stderr.splitlines() if line.startswith(f"{name} "))
         assert "12/12" in line
+
+
+def test_an_interrupt_ends_the_line_of_progress():
+    drawing = []
+
+    def interrupted():
+        with shown_progress(quiet=False) as report:
+            before = set(threading.enumerate())
+            report("ridge", 0, 2)
+            report("ridge", 1, 2)
+            drawing.extend(set(threading.enumerate()) - before)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    (thread,) = drawing
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_what_does_not_apply_is_told_with_its_reason(tmp_path):
