@@ -89,8 +89,9 @@ class Frequency:
         """
         The season, in steps, that a naive forecast repeats when nobody says otherwise.
 
-        The convention of the M4 competition: a day for what is faster than a day, a week for
-        days, a year for weeks, months and quarters, and 1 for years.
+        Of the seasons usual for a frequency (Hyndman and Athanasopoulos, "Forecasting: Principles
+        and Practice", 3rd ed., 2.1) this is a day for what is faster than a day, a week for days,
+        a year for weeks, months and quarters, and 1 for years.
         """
         if self.unit in _MONTHS:
             return max(1, round(12 / (_MONTHS[self.unit] * self.count)))
