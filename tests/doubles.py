@@ -110,11 +110,15 @@ class ForgetfulRunner:
 
 
 class JudgedRunner:
-    """Waits for a verdict before each batch ends: "answer" or "fail"."""
+    """
+    Waits for a verdict before each batch ends: "answer" or "fail".
+
+    What fails is the batch's first value, then and in every other batch.
+    """
 
     def __init__(self):
-        self.ran = []  # every value that reached the runner, once for each time
-        self.failed = set()  # the values of the batches that were failed
+        self.ran = []  # every value that reached the runner, once for each batch that was judged
+        self.failed = set()  # the values that fail
         self._verdicts = queue.SimpleQueue()
         self._open = threading.Event()
 
@@ -129,9 +133,11 @@ class JudgedRunner:
 
     def run(self, asked):
         values = [value_of(each) for each in asked]
-        self.ran.extend(values)
-        if not self._open.is_set() and self._verdicts.get(timeout=PATIENCE) == "fail":
-            self.failed.update(values)
+        if not set(values) <= set(self.ran):  # no part of a batch that failed
+            self.ran.extend(values)
+            if not self._open.is_set() and self._verdicts.get(timeout=PATIENCE) == "fail":
+                self.failed.add(values[0])
+        if self.failed & set(values):
             raise RuntimeError("judged")
         return [answer_to(each) for each in asked]
 

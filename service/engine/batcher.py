@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.engine import blame
 from service.engine.costs import Costs, Proportional
 from service.engine.errors import EngineStopped, InferenceFailed
 from service.engine.jobs import Answer, Clock, Job, Row, Ticket, Timing
@@ -239,21 +240,16 @@ class Batcher:
 
     def _execute(self, batch: Sequence[Job], taken_at: float, bulk: bool) -> None:  # noqa: FBT001
         """Run one batch in a runner thread, and hand its outcome to the loop whatever happens."""
-        outcome = Outcome(RuntimeError("The runner thread ended."), taken_at, taken_at, 0.0)
+        ended = RuntimeError("The runner thread ended.")
+        outcome = Outcome([ended] * len(batch), taken_at, taken_at, 0.0)
         try:
             outcome = self._run(batch, taken_at)
         finally:
             self._loop.call_soon_threadsafe(self._ended, batch, outcome, bulk)
 
     def _run(self, batch: Sequence[Job], taken_at: float) -> Outcome:
-        said: Sequence[Answer] | Exception
         started_at = self._clock()
-        try:
-            said = self._runner.run([job.row for job in batch])
-            if len(said) != len(batch):
-                said = RuntimeError(f"{len(batch)} rows got {len(said)} answers.")
-        except Exception as exc:  # noqa: BLE001  whatever a runner raises fails its batch only
-            said = exc
+        said = blame.answers(self._runner.run, batch)
         return Outcome(said, taken_at, started_at, self._clock() - started_at)
 
     def _ended(self, batch: Sequence[Job], outcome: Outcome, bulk: bool) -> None:  # noqa: FBT001
@@ -266,14 +262,16 @@ class Batcher:
 
     def _finish(self, batch: Sequence[Job], outcome: Outcome) -> None:
         said, taken_at, _, seconds = outcome
-        if isinstance(said, Exception):
-            log.error("A batch of %d failed.", len(batch), exc_info=said)
-            _fail({job.ticket for job in batch}, said)
-        else:
-            size = len(batch)
-            for job, answer in zip(batch, said, strict=True):
+        size = len(batch)
+        failures: dict[Ticket, Exception] = {}
+        for job, answer in zip(batch, said, strict=True):
+            if isinstance(answer, Exception):
+                failures[job.ticket] = answer
+            else:
                 queue = taken_at - job.enqueued_at
                 job.ticket.resolve(job.index, answer, queue, seconds, size)
+        if failures:
+            _fail(failures, size)
         self._scheduler.ran(batch, self._clock())
         if self._observer:
             self._observer.on_batch(outcome.report(batch))
@@ -289,8 +287,10 @@ class Batcher:
             self._observer.on_waiting(self.waiting)
 
 
-def _fail(tickets: set[Ticket], cause: Exception) -> None:
-    for ticket in tickets:
+def _fail(failures: Mapping[Ticket, Exception], size: int) -> None:
+    first = next(iter(failures.values()))
+    log.error("A batch of %d failed for %d requests.", size, len(failures), exc_info=first)
+    for ticket, cause in failures.items():
         error = InferenceFailed()
         error.__cause__ = cause
         ticket.fail(error)

@@ -12,7 +12,7 @@ class BatchReport:
     steps: int  # valid time steps
     padded_steps: int  # time steps after padding
     seconds: float
-    failed: bool
+    failed: int  # sequences that the model failed on
     taken_at: float = field(default=0.0, compare=False)  # by the batcher's clock
     started_at: float = field(default=0.0, compare=False)
     # Of the requests in it that have one: the origin, and when it began to wait.

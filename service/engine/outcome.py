@@ -1,4 +1,4 @@
-"""What became of one batch: its answers or its failure, when it ran, and whose it was."""
+"""What became of one batch: its answers and its failures, when it ran, and whose it was."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from service.engine.observer import BatchReport
 class Outcome(NamedTuple):
     """What a runner said to a batch, whatever it said; times are the batcher's clock's."""
 
-    said: Sequence[Answer] | Exception
+    said: Sequence[Answer | Exception]  # to each job
     taken_at: float  # when the batch left the queue
     started_at: float  # when it began to run
     seconds: float  # that it ran
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
             sum(lengths),
             max(lengths) * len(lengths),
             self.seconds,
-            isinstance(self.said, Exception),
+            sum(isinstance(each, Exception) for each in self.said),
             self.taken_at,
             self.started_at,
             _origins(batch),

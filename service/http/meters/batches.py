@@ -22,7 +22,7 @@ class BatchMeter:
         )
         self.failures = Counter(FAILURES, "Batches the model failed on", MODEL, registry=registry)
         self.failed_sequences = Counter(
-            FAILED_SEQUENCES, "Sequences in batches the model failed on", MODEL, registry=registry
+            FAILED_SEQUENCES, "Sequences the model failed on", MODEL, registry=registry
         )
         self.steps = Counter("seqserve_steps", "Time steps asked for", MODEL, registry=registry)
         self.padded_steps = Counter(
@@ -63,7 +63,7 @@ class ModelBatches:
         self._padded_steps.inc(report.padded_steps)
         if report.failed:
             self._failures.inc()
-            self._failed_sequences.inc(report.size)
+            self._failed_sequences.inc(report.failed)
 
     def on_waiting(self, waiting: int) -> None:
         self._waiting.set(waiting)
