@@ -27,11 +27,11 @@ from service.engine.batcher import Batcher, Slots
 from service.engine.catalogue import Which
 from service.engine.core import Engine, EngineOptions, LoadedModel
 from service.engine.jobs import Answer, Row, Ticket, Timing
+from service.http.journal.records import Records, Visit
 from service.http.lifetime import HOT_ROUTES
-from service.http.limits import Limits
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from service.http.prediction import WireFormat
-from service.http.records import Records, Visit
+from service.http.request.limits import Limits
 from service.http.schemas.native import PredictQuery
 from service.http.schemas.reply import Reply
 from service.http.transport.connections import Bounds, Connections

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
-from service.http.gate import Gate, Headers
-from service.http.scopes import Rule, rule_of
+from service.http.access.gate import Gate, Headers
+from service.http.access.scopes import Rule, rule_of
 from service.keys import document
 from service.keys.document import Key, Keys, Scope
 from service.keys.errors import AccessError

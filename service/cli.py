@@ -19,9 +19,9 @@ from service.commands.accuracy import describe, summary
 from service.commands.environment import read_settings
 from service.commands.keys import keys
 from service.commands.versions import versions
-from service.http.metrics import MULTIPROCESS
-from service.http.port import Place, bind, is_public
+from service.http.meters.metrics import MULTIPROCESS
 from service.keys.errors import UnusableKeys, UnusableUsage
+from service.port import Place, bind, is_public
 from service.sessions.errors import UnusableStore
 from service.settings import Settings
 from service.supervisor import supervise

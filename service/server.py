@@ -15,12 +15,12 @@ import uvicorn
 
 from service.descriptors import affordable
 from service.http.errors import WorkerDied
-from service.http.port import Place
-from service.http.stopping import STOPPING, Stopping
 from service.http.transport.answers import refusal
 from service.http.transport.connections import Bounds, Connections
 from service.http.transport.protocol import Protocol
+from service.http.transport.stopping import STOPPING, Stopping
 from service.keeper import Marks
+from service.port import Place
 from service.repeated import Repeated
 from service.settings import Settings
 

@@ -19,9 +19,9 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.config import STARTUP_FAILURE
 
 from service.channel import Channel
-from service.http.metrics import MULTIPROCESS
-from service.http.port import Place, close, urls
+from service.http.meters.metrics import MULTIPROCESS
 from service.logs import configure
+from service.port import Place, close, urls
 from service.restarts import Restarts
 from service.settings import Settings
 from service.worker import ALIVE, KEEPER, LOADED, SERVING, STOP, TAKE, on_signals

@@ -11,9 +11,9 @@ from contextlib import suppress
 from uvicorn.config import STARTUP_FAILURE
 
 from service.channel import Channel
-from service.http.port import Place
 from service.keeper import Marks
 from service.memory import share_arenas
+from service.port import Place
 from service.repeated import Repeated
 from service.server import Server
 from service.settings import Settings

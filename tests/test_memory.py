@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from websockets.server import ServerProtocol
 
-from service.http.access import Access
-from service.http.metrics import Metrics
-from service.http.records import Records
+from service.http.journal.recorder import Recorder
+from service.http.journal.records import Records
+from service.http.meters.metrics import Metrics
 from service.keeper import Marks
 from service.memory import ARENAS, LARGE, Tidy, trim
 from service.server import Server
@@ -119,8 +119,8 @@ async def test_the_long_way_tidies_after_what_came_in_parts():
         while parts:
             await receive()
 
-    access = Access(app, Records(Metrics(), log_requests=False), Tidy(0.0, trimmed.set))
-    await access({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive, send)
+    recorder = Recorder(app, Records(Metrics(), log_requests=False), Tidy(0.0, trimmed.set))
+    await recorder({"type": "http", "headers": [], "method": "POST", "path": "/"}, receive, send)
     await asyncio.wait_for(trimmed.wait(), 10)
 
 

@@ -8,18 +8,19 @@ from importlib.metadata import version
 from fastapi import APIRouter, FastAPI
 
 from service.engine.core import Engine
-from service.http import handlers
-from service.http.access import Access
-from service.http.denial import unless_websocket
-from service.http.doors import Entrance, Household, Strangers
-from service.http.gate import Gate
-from service.http.guard import Guard
+from service.http.access.doors import Entrance, Household, Strangers
+from service.http.access.gate import Gate
+from service.http.access.guard import Guard
+from service.http.journal.recorder import Recorder
+from service.http.journal.records import Tracing
+from service.http.journal.tracing import configured
 from service.http.lifetime import lifetime
+from service.http.meters.metrics import Metrics
 from service.http.methods import HeadAsGet
-from service.http.metrics import Metrics
 from service.http.openapi import describe
 from service.http.parts import Parts
-from service.http.records import Tracing
+from service.http.problems import handlers
+from service.http.problems.denial import unless_websocket
 from service.http.routes import (
     admin,
     backtest,
@@ -38,7 +39,6 @@ from service.http.routes import (
 )
 from service.http.routes import sessions as session_routes
 from service.http.schemas.inforce import InForce
-from service.http.tracing import configured
 from service.logs import configure
 from service.sessions.store import Store
 from service.settings import Settings
@@ -88,7 +88,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
     if gate is not None:
         app.add_middleware(Guard, gate=gate, records=parts.records)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(Access, records=parts.records, tidy=parts.tidy)
+    app.add_middleware(Recorder, records=parts.records, tidy=parts.tidy)
     write = describe(app, keys=parts.keys is not None)
     app.router.routes.insert(0, described.route(engine, write))
     return app

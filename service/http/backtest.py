@@ -7,11 +7,11 @@ from fastapi import Request, Response
 from models.contract import Task
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import NonFinitePrediction
-from service.http.body import Form, read
-from service.http.deadline import deadline
 from service.http.errors import NotAForecaster
-from service.http.limits import Limits
-from service.http.presence import Presence
+from service.http.request.body import Form, read
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
+from service.http.request.presence import Presence
 from service.http.schemas.backtest import BacktestQuery
 from service.http.schemas.reply import JSON
 

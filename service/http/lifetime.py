@@ -11,14 +11,14 @@ from contextlib import (
 
 from fastapi import FastAPI
 
+from service.http.journal.records import RECORDS
+from service.http.meters.pulse import Pulse
 from service.http.parts import Parts
-from service.http.pulse import Pulse
-from service.http.records import RECORDS
 from service.http.routes import native, oip
-from service.http.stopping import STOPPING, Stopping
 from service.http.transport.express import Express, HotRoute
 from service.http.transport.protocol import EXPRESS
 from service.http.transport.shedding import SHEDDING, Shedding
+from service.http.transport.stopping import STOPPING, Stopping
 from service.sessions.sweeper import sweeper
 
 State = dict[str, object]

@@ -8,8 +8,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from models.contract import ModelCard, Task
-from service.http.limits import TIMEOUT
+from service.http.access.scopes import ANYONE, needs
 from service.http.prediction import ROUTING_KEY
+from service.http.request.limits import TIMEOUT
 from service.http.routes.tenants import TENANT
 from service.http.schemas import arrow
 from service.http.schemas.admin import ADMIN
@@ -30,7 +31,6 @@ from service.http.schemas.reply import JSON
 from service.http.schemas.sessions import OpenIn, StateOut
 from service.http.schemas.steps import StepIn, StepsIn
 from service.http.schemas.timeseries import ForecastRequest
-from service.http.scopes import ANYONE, needs
 
 
 class Sent(NamedTuple):

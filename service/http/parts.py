@@ -1,12 +1,12 @@
 """What an application is made of; who is asked for a part need not know how it came to be."""
 
 from service.engine.core import Engine
-from service.http.doors import Entrance
-from service.http.gate import Gate
-from service.http.limits import Limits
-from service.http.metrics import Metrics
-from service.http.reading import Reading
-from service.http.records import Records, Tracing
+from service.http.access.doors import Entrance
+from service.http.access.gate import Gate
+from service.http.journal.records import Records, Tracing
+from service.http.meters.metrics import Metrics
+from service.http.request.limits import Limits
+from service.http.request.reading import Reading
 from service.memory import Tidy
 from service.sessions.sessions import Sessions
 from service.sessions.store import Store

@@ -9,11 +9,11 @@ from fastapi import Request, Response
 from models.contract import ModelCard
 from service.engine.core import Engine, LoadedModel
 from service.engine.jobs import Answer, Row
-from service.http.body import Form, read
-from service.http.deadline import deadline
 from service.http.deflate import respond
-from service.http.limits import Limits
-from service.http.presence import Presence
+from service.http.request.body import Form, read
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
+from service.http.request.presence import Presence
 from service.http.schemas.reply import Reply
 
 ROUTING_KEY = "x-routing-key"  # one key always gets one version where the traffic is divided

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from service.http.scopes import needs
+from service.http.access.scopes import needs
 from tests.corpus.routes import Taker
 from tests.corpus.rows import SECRET, Row
 from tests.keys.made import Keys

@@ -10,7 +10,7 @@ import pytest
 from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from tests.corpus import elsewhere, ids, names, rows, streams, tables, tensors
 from tests.corpus.house import Answer, House, house
 from tests.corpus.routes import BODILESS, TAKERS, takers_of

@@ -15,7 +15,7 @@ from fastapi import APIRouter, FastAPI
 
 from service.engine.core import Engine
 from service.http.app import create_app
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from service.sessions.location import open_store
 from service.sessions.store import Limits
 from tests.http.inprocess import SMALL

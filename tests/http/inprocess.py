@@ -10,8 +10,8 @@ from asgi_lifespan import LifespanManager
 
 from service.engine.core import Engine
 from service.http.app import create_app
-from service.http.metrics import Metrics
-from service.http.records import Tracing
+from service.http.journal.records import Tracing
+from service.http.meters.metrics import Metrics
 from service.sessions.store import Store
 from service.settings import Settings
 

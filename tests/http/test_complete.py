@@ -6,7 +6,7 @@ import httpx
 
 from service.engine.core import Engine
 from service.http.app import complete, create_app
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from tests.http.inprocess import SMALL
 
 

@@ -14,18 +14,18 @@ from httpx import ASGITransport, AsyncClient
 
 from models.repository import Repository
 from service.engine.core import Engine
+from service.http.access.gate import Gate
 from service.http.app import create_app
-from service.http.gate import Gate
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from service.keys.ring import Keyring
 from service.keys.usage import Usage
 from service.sessions.location import open_store
 from tests.doubles import within
 from tests.engine.test_core import publish
 from tests.engine.test_lifecycle import until
+from tests.http.access.test_gate import routes_of
 from tests.http.inprocess import SMALL
 from tests.http.inprocess import running as serving
-from tests.http.test_gate import routes_of
 from tests.keys.made import Keys
 
 ASKED = {"sequences": [[1, 2, 100]]}

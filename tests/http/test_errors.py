@@ -9,7 +9,7 @@ import service.engine.errors as engine_errors
 import service.http.errors as http_errors
 import service.keys.errors as key_errors
 import service.sessions.errors as session_errors
-from service.http.problems import TABLE
+from service.http.problems.table import TABLE
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 
 GOOD = weeks(26)

@@ -14,10 +14,10 @@ import pytest
 from examples.serving import serving
 from models.serving import Serving
 from models.states import States
+from service.http.journal.records import Records
 from service.http.lifetime import HOT_ROUTES
-from service.http.limits import Limits
-from service.http.metrics import Metrics
-from service.http.records import Records
+from service.http.meters.metrics import Metrics
+from service.http.request.limits import Limits
 from service.http.transport import express
 from service.http.transport.express import Express
 from service.memory import Tidy

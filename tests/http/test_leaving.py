@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from models.repository import Repository
 from service.engine.core import Engine
 from service.http.app import create_app
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from service.http.transport.connections import Bounds, Connections
 from service.http.transport.protocol import Protocol
 from service.keeper import Marks

@@ -14,9 +14,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from service.http.access import Access
-from service.http.metrics import Metrics
-from service.http.records import Records
+from service.http.journal.recorder import Recorder
+from service.http.journal.records import Records
+from service.http.meters.metrics import Metrics
 from service.logs import configure
 from service.memory import Tidy
 from service.sessions.location import open_store
@@ -240,9 +240,9 @@ async def test_a_defect_is_counted_as_a_500_and_not_as_a_client_who_left():
     async def app(_scope, _receive, _send):
         raise ZeroDivisionError
 
-    access = Access(app, Records(metrics, log_requests=False), Tidy())
+    recorder = Recorder(app, Records(metrics, log_requests=False), Tidy())
     with pytest.raises(ZeroDivisionError):
-        await access({"type": "http", "headers": [], "method": "GET", "path": "/"}, receive, send)
+        await recorder({"type": "http", "headers": [], "method": "GET", "path": "/"}, receive, send)
     metrics.flush()
     assert b'seqserve_requests_total{method="GET",route="none",status="500"} 1.0' in (
         metrics.render()

@@ -15,7 +15,7 @@ from service.engine.admission import check_rows
 from service.engine.errors import InvalidSequence
 from service.engine.jobs import Answer
 from service.http.errors import InvalidRequest, MalformedRequest
-from service.http.reading import LARGE
+from service.http.request.reading import LARGE
 from service.http.schemas.forecast import ForecastQuery, read_envelope
 from service.http.schemas.timeseries import ForecastRequest, ForecastResponse
 from tests.engine.graphs import Graph, card

@@ -2,7 +2,7 @@
 
 import os
 
-from service.http.records import Records, Visit
+from service.http.journal.records import Records, Visit
 
 LEAK = "SOAK_LEAK"  # in the environment: a file that says how many bytes, as soon as it is there
 

@@ -1,1 +1,1 @@
-"""The families of metrics, one noun a file."""
+"""What Prometheus is told: families of metrics, one noun a file, and a look at the process."""

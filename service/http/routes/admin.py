@@ -9,10 +9,10 @@ from fastapi import APIRouter, Path, Request, Response
 from models.serving import ALIAS_PATTERN, Serving
 from service.engine.core import Engine
 from service.engine.errors import ModelNotFound
-from service.http.body import read_bytes
-from service.http.deadline import deadline
 from service.http.errors import InvalidRequest
-from service.http.limits import Limits
+from service.http.request.body import read_bytes
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
 from service.http.routes.named import Name
 from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.admin import (

@@ -5,8 +5,8 @@ from fastapi import APIRouter, Request, Response
 from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.http.backtest import backtest as backtest_with
-from service.http.limits import Limits
-from service.http.picture import Picture
+from service.http.plot.picture import Picture
+from service.http.request.limits import Limits
 from service.http.routes.named import Name, Version, named_version
 from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.backtest import BacktestResponse

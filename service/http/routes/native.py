@@ -5,11 +5,11 @@ from fastapi import APIRouter, Request, Response
 from models.contract import ModelCard
 from service.engine.catalogue import MAIN
 from service.engine.core import Engine
-from service.http.body import media_type
 from service.http.errors import UnsupportedMediaType
-from service.http.limits import Limits
 from service.http.prediction import Query, WireFormat, routing_key
 from service.http.prediction import predict as predict_with
+from service.http.request.body import media_type
+from service.http.request.limits import Limits
 from service.http.routes.named import Name, Version, named_version
 from service.http.routes.refusals import PROBLEMS
 from service.http.schemas import arrow

@@ -8,8 +8,8 @@ from models.contract import ModelCard
 from service.engine.catalogue import MAIN
 from service.engine.core import Engine, LoadedModel
 from service.http.errors import MalformedRequest
-from service.http.limits import Limits, whole_number
 from service.http.prediction import WireFormat, predict, routing_key
+from service.http.request.limits import Limits, whole_number
 from service.http.routes.named import Name, Version, named_version
 from service.http.routes.operations import tell_readiness
 from service.http.routes.refusals import PROBLEMS

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request
 
 from service.engine.core import Engine
-from service.http.body import read_bytes
-from service.http.deadline import deadline
-from service.http.limits import Limits
+from service.http.request.body import read_bytes
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
 from service.http.routes.named import Name
 from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.document import parse

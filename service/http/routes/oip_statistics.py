@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.engine.core import Engine
 from service.engine.errors import ModelNotFound
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from service.http.routes.named import Name, Version
 from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.oip_statistics import StatisticsResponse, statistics

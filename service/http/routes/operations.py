@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from service.engine.core import Engine
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 from service.sessions.store import Store
 
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from service.engine.core import Engine, LoadedModel
-from service.http.body import Form, read
-from service.http.deadline import deadline
-from service.http.limits import Limits
 from service.http.prediction import routing_key
-from service.http.presence import Presence
+from service.http.request.body import Form, read
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
+from service.http.request.presence import Presence
 from service.http.routes import refusals
 from service.http.routes.named import Name, Version, named_version
 from service.http.routes.tenants import Tenant

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Request, Response
 
-from service.http.body import Form, read
-from service.http.deadline import deadline
-from service.http.limits import Limits
+from service.http.request.body import Form, read
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
 from service.http.routes.sessions import PROBLEMS, Id, created
 from service.http.routes.tenants import Tenant
 from service.http.schemas.reply import JSON

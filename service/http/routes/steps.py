@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 
 from service.engine.catalogue import MAIN
 from service.engine.core import Engine
-from service.http.body import Form, read
-from service.http.deadline import deadline
 from service.http.errors import InvalidRequest
-from service.http.limits import Limits
-from service.http.presence import Presence
-from service.http.problems import document
+from service.http.problems.table import document
+from service.http.request.body import Form, read
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
+from service.http.request.presence import Presence
 from service.http.routes.named import Name
 from service.http.routes.sessions import PROBLEMS, Id
 from service.http.routes.tenants import Tenant

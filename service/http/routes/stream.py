@@ -10,11 +10,11 @@ from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.engine.errors import EngineError
 from service.engine.jobs import ORIGIN
-from service.http.denial import deny
+from service.http.access.gate import VISITOR
 from service.http.errors import InvalidRequest
-from service.http.gate import VISITOR
-from service.http.limits import Limits
-from service.http.records import Records, Visit, identify
+from service.http.journal.records import Records, Visit, identify
+from service.http.problems.denial import deny
+from service.http.request.limits import Limits
 from service.http.routes.messages import together
 from service.http.routes.named import Name
 from service.http.routes.talk import Talk

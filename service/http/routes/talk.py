@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import orjson
 
+from service.http.access.gate import Visitor
 from service.http.errors import DeadlineExceeded, RequestError, TooManyBodies
-from service.http.gate import Visitor
-from service.http.limits import Limits
-from service.http.problems import document
-from service.http.reading import LARGE, Hold
+from service.http.problems.table import document
+from service.http.request.limits import Limits
+from service.http.request.reading import LARGE, Hold
 from service.http.routes.steps import one
 from service.http.schemas.document import check_elements, parse
 from service.http.schemas.steps import NamedStep, read_named

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from service.http.access.gate import VISITOR, Visitor
 from service.http.errors import InvalidRequest
-from service.http.gate import VISITOR, Visitor
 
 TENANT = "x-tenant"
 _TENANT = re.compile("[A-Za-z0-9._-]{0,64}", re.ASCII)

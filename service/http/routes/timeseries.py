@@ -7,14 +7,14 @@ from fastapi import APIRouter, Request, Response
 from models.contract import Task
 from service.engine.core import Engine, LoadedModel
 from service.engine.errors import NonFinitePrediction
-from service.http.body import Form, read
-from service.http.deadline import deadline
 from service.http.deflate import respond
 from service.http.errors import NotAForecaster
-from service.http.limits import Limits
 from service.http.prediction import routing_key
-from service.http.presence import Presence
-from service.http.reading import LARGE
+from service.http.request.body import Form, read
+from service.http.request.deadline import deadline
+from service.http.request.limits import Limits
+from service.http.request.presence import Presence
+from service.http.request.reading import LARGE
 from service.http.routes.named import named_version
 from service.http.routes.refusals import PROBLEMS
 from service.http.schemas.forecast import ForecastQuery, read_envelope

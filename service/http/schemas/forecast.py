@@ -14,7 +14,7 @@ from service.engine.admission import check_sequence
 from service.engine.errors import InvalidSequence
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest
-from service.http.problems import TABLE
+from service.http.problems.table import TABLE
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import extend
 from service.http.schemas.document import parse

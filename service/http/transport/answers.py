@@ -6,8 +6,8 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.http.errors import RequestError
-from service.http.problems import MEDIA_TYPE, document, problem_of, reason
-from service.http.records import Visit, identify
+from service.http.journal.records import Visit, identify
+from service.http.problems.table import MEDIA_TYPE, document, problem_of, reason
 
 Headers = Sequence[tuple[bytes, bytes]]
 

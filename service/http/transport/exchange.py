@@ -13,10 +13,10 @@ from service.engine.core import LoadedModel, insist_on_finite
 from service.engine.errors import EngineError
 from service.engine.jobs import Ticket, Timing
 from service.http.errors import RequestError
-from service.http.limits import left
+from service.http.journal.records import DEFECT, Visit, identify
 from service.http.prediction import Query
-from service.http.problems import reason
-from service.http.records import DEFECT, Visit, identify
+from service.http.problems.table import reason
+from service.http.request.limits import left
 from service.http.transport.answers import problem, written
 from service.http.transport.express import Express, Head
 

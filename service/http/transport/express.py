@@ -15,12 +15,12 @@ from typing import NamedTuple
 from models.serving import ALIAS_PATTERN
 from service.engine.catalogue import Which
 from service.engine.core import Engine
+from service.http.access.gate import Gate
 from service.http.deflate import coding_of
 from service.http.errors import RequestError
-from service.http.gate import Gate
-from service.http.limits import TIMEOUT, Limits
+from service.http.journal.records import Records
 from service.http.prediction import ROUTING_KEY, WireFormat
-from service.http.records import Records
+from service.http.request.limits import TIMEOUT, Limits
 from service.http.transport.answers import Headers, lines
 from service.keys.errors import AccessError
 from service.keys.ring import Grant

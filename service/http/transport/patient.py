@@ -12,9 +12,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.http.access import REFUSAL
 from service.http.errors import RequestError, RequestTimeout, TooManyConnections
-from service.http.records import RECORDS, Records
+from service.http.journal.recorder import REFUSAL
+from service.http.journal.records import RECORDS, Records
 from service.http.transport.answers import farewell, lines
 from service.http.transport.connections import Connections, Line
 from service.http.transport.framing import Stage

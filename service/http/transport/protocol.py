@@ -9,7 +9,6 @@ from uvicorn.server import ServerState
 
 from service.engine.errors import EngineStopped
 from service.http.errors import RequestError
-from service.http.stopping import STOPPING, Stopping
 from service.http.transport.answers import refusal
 from service.http.transport.bounded import Bounded
 from service.http.transport.connections import Connections
@@ -17,6 +16,7 @@ from service.http.transport.exchange import Exchange
 from service.http.transport.express import Express, Head
 from service.http.transport.outgoing import Outgoing
 from service.http.transport.shedding import SHED, SHEDDING, Shed, Shedding
+from service.http.transport.stopping import STOPPING, Stopping
 from service.keeper import BEGUN, NONE, OPEN, RUNNING, Marks
 
 EXPRESS = "express"  # where the lifespan's state holds the short way

@@ -8,8 +8,8 @@ from typing import Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from service.engine.errors import Overloaded
+from service.http.journal.records import identify
 from service.http.meters.requests import RequestMeter
-from service.http.records import identify
 from service.http.transport.answers import refusal
 from service.http.transport.express import Head
 

@@ -9,7 +9,7 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
 from service.http.errors import MalformedHttp, OtherWebSocket, RequestError
-from service.http.records import RECORDS, Records
+from service.http.journal.records import RECORDS, Records
 from service.http.transport.answers import farewell, lines
 
 SLICE = 4096  # bytes that are parsed before anything is counted

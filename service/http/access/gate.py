@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Match
 
-from service.http.scopes import ADMIN, ANYONE, Rule, needs, rule_of
+from service.http.access.scopes import ADMIN, ANYONE, Rule, needs, rule_of
 from service.keys.document import Scope
 from service.keys.errors import (
     AccessError,

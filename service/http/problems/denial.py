@@ -6,8 +6,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from service.http.problems import Problem, answer, problem_response, reason
-from service.http.records import Records, Visit, identify
+from service.http.journal.records import Records, Visit, identify
+from service.http.problems.table import Problem, answer, problem_response, reason
 
 NOWHERE = Problem(404, "not-found", "Not found")
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from fastapi import Request
 
 from service.engine.jobs import EXPIRES
-from service.http.access import WHOLE
-from service.http.limits import TIMEOUT, Limits, left
+from service.http.journal.recorder import WHOLE
+from service.http.request.limits import TIMEOUT, Limits, left
 
 
 class Deadline:

@@ -11,7 +11,7 @@ import structlog
 from models.repository import Entry
 from service.engine.jobs import Timing
 from service.engine.loading import ObserverFactory
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 
 RECORDS = "records"  # where the lifespan's state holds them
 DEFECT = "defect"  # the reason of an answer that no row of the table foresaw

@@ -8,9 +8,9 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from service.http.errors import BodyTooLarge, ClientGone, UnsupportedMediaType
-from service.http.inflate import Inflater
-from service.http.limits import Limits
-from service.http.reading import LARGE, Hold
+from service.http.request.inflate import Inflater
+from service.http.request.limits import Limits
+from service.http.request.reading import LARGE, Hold
 from service.http.schemas.document import check_elements
 
 Value = TypeVar("Value")

@@ -7,11 +7,11 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from service.http.denial import deny
-from service.http.doors import Entrance
-from service.http.gate import Visitor
-from service.http.problems import answer, reason
-from service.http.records import Records
+from service.http.access.doors import Entrance
+from service.http.access.gate import Visitor
+from service.http.journal.records import Records
+from service.http.problems.denial import deny
+from service.http.problems.table import answer, reason
 from service.keys.errors import AccessError
 
 PERIOD = 0.5  # seconds after which an open stream's key is looked at again

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 from fastapi import FastAPI
 
-from service.http import gate
-from service.http.doors import Household, Strangers
-from service.http.gate import Gate
-from service.http.scopes import TABLE, rule_of
+from service.http.access import gate
+from service.http.access.doors import Household, Strangers
+from service.http.access.gate import Gate
+from service.http.access.scopes import TABLE, rule_of
 from service.keys import ring
 from service.keys.errors import UsageUnavailable, WrongKey
 from service.keys.ring import Keyring

@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 
 from service.http.errors import InvalidRequest
 from service.http.methods import refined
-from service.http.problems import TABLE, Problem, answer, problem_response, reason
+from service.http.problems.table import TABLE, Problem, answer, problem_response, reason
 
 _TITLES = {
     404: ("not-found", "Not found"),

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from service.http.presence import Presence
+from service.http.request.presence import Presence
 from tests.http.inprocess import GRU, SMALL, Service, running, weeks
 from tests.http.tensors import tensor
 

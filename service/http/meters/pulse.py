@@ -5,7 +5,7 @@ import time
 from typing import Self
 
 from service.engine.core import Engine
-from service.http.metrics import Metrics
+from service.http.meters.metrics import Metrics
 
 PERIOD = 0.5  # seconds
 

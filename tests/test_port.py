@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from service.http.port import bind, close
+from service.port import bind, close
 
 
 def accepted(listener) -> int:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from service.engine.jobs import Timing
+from service.http.meters.metrics import Metrics
 from service.http.meters.tally import SECONDS, Tally
-from service.http.metrics import Metrics
 
 seconds = st.one_of(st.sampled_from([0.0, *SECONDS]), st.floats(0, 100))
 

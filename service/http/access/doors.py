@@ -2,8 +2,8 @@
 
 import re
 
-from service.http.gate import AsgiScope, Gate, leads_nowhere, rule_for
-from service.http.scopes import ADMIN, ANYONE
+from service.http.access.gate import AsgiScope, Gate, leads_nowhere, rule_for
+from service.http.access.scopes import ADMIN, ANYONE
 from service.keys.document import Scope
 from service.keys.errors import Forbidden, NoKey
 

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from service.http.records import Tracing
+from service.http.journal.records import Tracing
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -19,7 +19,7 @@ def configured() -> Tracing | None:
     if os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
         return None
     try:
-        from service.http.spans import opened  # noqa: PLC0415  the SDK is an extra
+        from service.http.journal.spans import opened  # noqa: PLC0415  the SDK is an extra
     except ImportError:
         log.warning("There are no traces without an extra: pip install 'seqserve[otel]'")
         return None

@@ -7,14 +7,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.jobs import ORIGIN
-from service.http.records import DEFECT, Records, Visit, identify
+from service.http.journal.records import DEFECT, Records, Visit, identify
 from service.memory import Tidy
 
 REFUSAL = "refusal"  # in the scope: the error that ended the connection while the body came
 WHOLE = "whole"  # in the scope: whether the body has come
 
 
-class Access:
+class Recorder:
     """
     ASGI middleware; puts ``request_id`` into the scope.
 

@@ -26,8 +26,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from websockets.asyncio.client import connect
 
 from examples.serving import free_port, serving
-from service.http import tracing
-from service.http.spans import PATIENCE, Spans
+from service.http.journal import tracing
+from service.http.journal.spans import PATIENCE, Spans
 from service.sessions.location import open_store
 from service.sessions.store import Limits
 from tests.http.inprocess import GRU, Service, running, weeks
@@ -156,7 +156,7 @@ def test_without_somewhere_to_send_them_there_are_no_traces(environment, monkeyp
 
 def test_without_the_extra_the_service_says_so_and_goes_on(monkeypatch, caplog):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.delitem(sys.modules, "service.http.spans")
+    monkeypatch.delitem(sys.modules, "service.http.journal.spans")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with caplog.at_level(logging.WARNING):
         assert tracing.configured() is None

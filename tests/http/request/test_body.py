@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from service.http.errors import BodyTooLarge, TooManyBodies, UnsupportedEncoding
-from service.http.inflate import Inflater
-from service.http.reading import LARGE, Hold, Reading
+from service.http.request.inflate import Inflater
+from service.http.request.reading import LARGE, Hold, Reading
 from tests.http.inprocess import GRU, SMALL, Service, running, weeks
 
 PATH = f"/v1/models/{GRU}/predict"

@@ -23,7 +23,7 @@ from opentelemetry.util.types import AttributeValue
 
 from service.engine.loading import ObserverFactory
 from service.engine.observer import BatchReport, Observer
-from service.http.records import Visit
+from service.http.journal.records import Visit
 
 PATIENCE = 3.0  # seconds for the last spans to be sent when the service stops
 _DEFECT = 500

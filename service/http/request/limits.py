@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from service.http.errors import DeadlineExceeded, MalformedRequest, RequestTimeout
-from service.http.reading import LARGE, Reading
+from service.http.request.reading import LARGE, Reading
 
 TIMEOUT = "x-request-timeout-ms"
 _DIGITS = 9  # of a header's number

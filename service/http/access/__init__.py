@@ -1,0 +1,1 @@
+"""Who may ask what: the table of routes, and whoever stands at the door."""

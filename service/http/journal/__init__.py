@@ -1,0 +1,1 @@
+"""What became of every request: its record, and whoever counts, logs and traces it."""

@@ -1,0 +1,1 @@
+"""What is done for any request: its body is read, within its limits and its time."""
