@@ -7,6 +7,7 @@ listen and when to stop, a balancer has its time, and the end comes when it was 
 """
 
 import asyncio
+import gc
 import logging
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -64,6 +65,9 @@ class Server(uvicorn.Server):
         self.lifespan = self.config.lifespan_class(self.config)
         await self.startup(sockets=[])  # of uvicorn's two halves only the first has work to do
         self._marks.set_last_words(refusal(WorkerDied(DIED)))
+        # What is loaded by now stays, and is much: no collection is to look at it again.
+        gc.collect()
+        gc.freeze()
 
     async def listen(self, place: Place) -> None:
         """Accept connections."""

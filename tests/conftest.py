@@ -1,11 +1,19 @@
 """What every test has: one thread to compute with, and folders of its own run for what is kept."""
 
+import gc
 import os
 
 import pytest
 
 # Several processes test at once, and more serve; each would take as many threads as processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_certificates(tmp_path_factory):
+    """Nothing here speaks TLS, and a client reads the system's certificates for 20 ms."""
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,3 +24,9 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def sessions_file(tmp_path_factory):
     os.environ["SEQSERVE_STORE"] = f"sqlite:///{tmp_path_factory.mktemp('sessions')}/sessions.db"
+
+
+def pytest_collection_finish():
+    """Spare the collector what all tests import: it would look at torch again in each of them."""
+    gc.collect()
+    gc.freeze()

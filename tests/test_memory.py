@@ -183,3 +183,9 @@ async def test_a_connection_that_is_over_leaves_nothing_for_the_collector(tmp_pa
                     await asyncio.sleep(0.01)
         finally:
             gc.enable()
+
+
+async def test_no_collection_looks_at_what_a_worker_has_loaded(tmp_path, monkeypatch):
+    gc.unfreeze()
+    async with listening(tmp_path, monkeypatch):
+        assert gc.get_freeze_count() > len(gc.get_objects())

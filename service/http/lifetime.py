@@ -1,13 +1,7 @@
 """What runs as long as the application does, and what the protocol finds there meanwhile."""
 
-import gc
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-)
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
@@ -46,9 +40,7 @@ def lifetime(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[St
             if parts.keys is not None:
                 await stack.enter_async_context(parts.keys.followed())
             await stack.enter_async_context(Pulse(parts.metrics, parts.engine))
-            state = _state(parts)
-            with _frozen():
-                yield state
+            yield _state(parts)
         parts.metrics.flush()
 
     return lifespan
@@ -62,12 +54,3 @@ def _state(parts: Parts) -> State:
         state[EXPRESS] = Express(engine, parts.limits, records, parts.tidy, HOT_ROUTES, parts.keys)
         state[SHEDDING] = Shedding(parts.metrics.requests)
     return state
-
-
-@contextmanager
-def _frozen() -> Iterator[None]:
-    """Keep what is loaded by now out of every collection: it stays, and is much."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
