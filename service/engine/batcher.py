@@ -11,7 +11,7 @@ from typing import Protocol
 from service.engine import blame
 from service.engine.costs import Costs, Proportional
 from service.engine.errors import EngineStopped, InferenceFailed
-from service.engine.jobs import Answer, Clock, Job, Row, Ticket, Timing
+from service.engine.jobs import SPENT, Answer, Clock, Job, Row, Ticket, Timing
 from service.engine.lanes import Lanes
 from service.engine.observer import Observer
 from service.engine.outcome import Outcome
@@ -125,6 +125,8 @@ class Batcher:
         ticket = self.submit(rows, tell, background=background)
         try:
             await told
+            if spent := SPENT.get():
+                spent.add(ticket.timing)
             return ticket.result(), ticket.timing
         finally:  # also who is refused, failed or gone: what still waits waits for nobody
             self.release(ticket)

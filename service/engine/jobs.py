@@ -51,6 +51,29 @@ class Timing(NamedTuple):
     batch: int = 0  # sequences in the largest of its batches
 
 
+class Spent:
+    """Where the time of all went that one caller asked, one thing after the other."""
+
+    __slots__ = ("_total",)
+
+    def __init__(self) -> None:
+        self._total = Timing()
+
+    @property
+    def timing(self) -> Timing | None:
+        """The sums, and the largest batch; None if nothing was asked."""
+        return self._total if self._total.batch else None
+
+    def add(self, timing: Timing) -> None:
+        queue, compute, batch = self._total
+        largest = max(batch, timing.batch)
+        self._total = Timing(queue + timing.queue, compute + timing.compute, largest)
+
+
+# Who adds up what is asked from here; None: nobody.
+SPENT: ContextVar[Spent | None] = ContextVar("spent", default=None)
+
+
 class Ticket:
     """
     The answers of one request, in the order asked.

@@ -125,6 +125,37 @@ async def test_the_access_log_is_one_json_object_a_line_with_the_request_id(caps
     assert "color_message" not in json.dumps(lines)
 
 
+async def test_the_time_in_the_engine_is_logged_of_whatever_asked_it(tmp_path, capsys):
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure("info", "json")
+    store = open_store(f"sqlite:///{tmp_path}/sessions.db", limits=Limits(), durability="process")
+    try:
+        async with running(store=store) as service:
+            opened = await service.client.post(
+                f"/v1/models/{STREAM}/sessions", json={"values": weeks(300)}
+            )
+            session = opened.json()["session"]
+            step = {"values": [341.0]}
+            await service.client.post(f"/v1/sessions/{session}/steps/1", json=step)
+            named = {"steps": [step | {"session": session, "step": 2}]}
+            await service.client.post(f"/v1/models/{STREAM}/steps", json=named)
+            series = {"series": [weeks(60)]}
+            await service.client.post(f"/v1/models/{GRU}/backtest", json=series)
+            await service.client.get(f"/v1/sessions/{session}")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    *asked, look = [line for line in lines if line["event"] == "request"]
+    assert [line["status"] for line in asked] == [201, 200, 200, 200]
+    for line in asked:
+        assert 0 <= line["queue_seconds"] < line["seconds"]
+        assert 0 < line["compute_seconds"] < line["seconds"]
+        assert line["batch"] >= 1
+    assert "compute_seconds" not in look
+
+
 def resident() -> int:
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024

@@ -6,7 +6,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.engine.jobs import ORIGIN
+from service.engine.jobs import ORIGIN, SPENT, Spent
 from service.http.journal.records import DEFECT, Records, Visit, identify
 from service.memory import Tidy
 
@@ -35,7 +35,7 @@ class Recorder:
         scope["request_id"] = request_id
         passage = _Passage(scope, receive, send, request_id)
         origin = self._records.begin(scope["method"], scope["headers"])
-        carried = ORIGIN.set(origin)
+        carried, adding = ORIGIN.set(origin), SPENT.set(passage.spent)
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self._app(scope, passage.receive, passage.send)
@@ -44,6 +44,7 @@ class Recorder:
             raise
         finally:
             ORIGIN.reset(carried)
+            SPENT.reset(adding)
             self._records.add(passage.visit(origin))
             self._tidy.after(passage.received)
             structlog.contextvars.unbind_contextvars("request_id")
@@ -60,6 +61,7 @@ class _Passage:
         "_started",
         "received",
         "sent",
+        "spent",
         "status",
     )
 
@@ -69,6 +71,7 @@ class _Passage:
         self._request_id = request_id
         self.status = 499  # unless an answer starts
         self.received = self.sent = 0  # bytes
+        self.spent = Spent()
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -103,4 +106,5 @@ class _Passage:
             scope.get("problem"),
             scope.get("caller"),
             origin,
+            self.spent.timing,
         )

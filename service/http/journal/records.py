@@ -46,6 +46,7 @@ class Visit(NamedTuple):
     reason: str | None = None  # the type of the problem that was the answer
     caller: str | None = None  # the name of the key that was shown
     origin: object = None  # what ``begin`` returned
+    spent: Timing | None = None  # in the engine, by whatever was asked
 
 
 class Tracing(Protocol):
@@ -100,7 +101,7 @@ class Records:
 
 def _write(visit: Visit, method: str) -> None:
     """Log one request; a path that goes on and on is cut, and what is not known left out."""
-    entry, timing = visit.entry, visit.timing
+    entry, timing = visit.entry, visit.timing or visit.spent
     more: dict[str, object] = {}
     if entry is not None:
         more |= {"model": entry.name, "version": entry.version}

@@ -9,7 +9,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from service.engine.catalogue import MAIN
 from service.engine.core import Engine
 from service.engine.errors import EngineError
-from service.engine.jobs import ORIGIN
+from service.engine.jobs import ORIGIN, SPENT, Spent
 from service.http.access.gate import VISITOR
 from service.http.errors import InvalidRequest
 from service.http.journal.records import Records, Visit, identify
@@ -45,7 +45,8 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
             await deny(socket, exc, records, request_id)
             return
         await socket.accept(headers=[(b"x-request-id", request_id.encode())])
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), Spent()
+        SPENT.set(spent)
         try:
             async for messages in together(socket):
                 with _traced(records, socket, request_id):
@@ -57,7 +58,8 @@ def router(engine: Engine, sessions: Sessions, limits: Limits, records: Records)
         finally:
             seconds = time.perf_counter() - began
             visit = Visit(request_id, "GET", socket.url.path, ROUTE, SWITCHED, seconds)
-            records.add(visit._replace(caller=socket.scope.get("caller")))
+            caller = socket.scope.get("caller")
+            records.add(visit._replace(caller=caller, spent=spent.timing))
 
     return routes
 
