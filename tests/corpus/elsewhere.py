@@ -16,11 +16,16 @@ RAISING, BROKEN = "raising", "broken"
 _NAME = '\n{"event":"forged"}\n\x1b[31m'  # of nodes, which the runtime repeats where one fails
 
 
-def publish(folder: Path) -> None:
-    """Write a model that fails at numbers over a million, and one that is none."""
+def publish(folder: Path) -> dict[str, str]:
+    """
+    Write a model that fails at numbers over a million, and one that is none.
+
+    Return the place of a session, and the model that it is of.
+    """
     for name, content in ((RAISING, _raising()), (BROKEN, b"no model")):
         (folder / name).mkdir()
         (folder / name / "1.onnx").write_bytes(content)
+    return {FAILING: RAISING}
 
 
 def _raising() -> bytes:

@@ -13,10 +13,11 @@ import httpx
 
 from examples.serving import Served, serving
 from service.settings import ZOO
-from tests.corpus import elsewhere, routes
+from tests.corpus import elsewhere
+from tests.corpus.answer import Answer
 from tests.corpus.frames import BINARY, TEXT, Closed, Stream, frame, upgrade
-from tests.corpus.routes import GRU, SPARE, STREAM, VALUES, Taker
-from tests.corpus.rows import SECRET, Row
+from tests.corpus.routes import CLOSED, GRU, PLAIN, SESSION, SPARE, STREAM, TAKEN, VALUES, Taker
+from tests.corpus.rows import Row
 from tests.corpus.streams import Handshake, Spoken
 from tests.http.inprocess import ATTENTION
 from tests.http.wire import Kept, Said, comes_true, connect, descriptors, one_answer, send, waiting
@@ -28,54 +29,22 @@ LIMITS = {
     "SEQSERVE_MAX_ELEMENTS": "300000",
     "SEQSERVE_MAX_SEQUENCES": "64",
 }
-_LEAKS = re.compile(rf'Traceback|File \\?"|site-packages|\.py\b|/(work|tmp|home|root)/|{SECRET}')
 _FAILURE = re.compile(r"A batch of \d+ failed for \d+ requests\.")  # the model's
-_JSON, PROBLEM = "application/json", "application/problem+json"
+_JSON = "application/json"
 _RECENT = 20_000  # bytes of the log
-MEMBERS = {"type", "title", "status", "detail", "error", "request_id"}
-
-
-class Answer:
-    """What a row was told, over whichever way."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    def problem(self) -> dict[str, object]:
-        found = json.loads(self.body)
-        if self.status == 200 and "answers" in found:  # of many steps, each told for itself
-            return found["answers"][0]["problem"]
-        return found
-
-    def faults(self, row: Row | Handshake | Spoken, says: str = "") -> Iterator[str]:
-        """Yield what is wrong with it, whose detail should begin so."""
-        if self.status != row.status and not (self.status == 200 and b'"problem"' in self.body):
-            yield f"expected {row.status}, got {self.status} {self.body[:200]!r}"
-            return
-        problem = self.problem()
-        kinds = (row.type,) if isinstance(row.type, str) else row.type
-        if problem.get("status") != row.status or not problem.keys() >= MEMBERS:
-            yield f"no problem of status {row.status}: {self.body[:200]!r}"
-        if problem["type"] not in [f"urn:seqserve:problem:{kind}" for kind in kinds]:
-            yield f"expected {kinds}, got {problem['type']}"
-        if self.status != row.status:  # the step is named beside the problem
-            says = says.partition(".")[2]
-        if not str(problem["detail"]).startswith(says):
-            yield f"expected {says} in {problem['detail']!r}"
-        expected = getattr(row, "answers", "")
-        if expected and expected not in self.headers:
-            yield f"no header {expected}"
-        kind = self.headers.get("content-type", PROBLEM)
-        if self.status == row.status and kind != PROBLEM:
-            yield f"expected {PROBLEM}, got {kind}"
-        if len(self.body) > 4096 or _LEAKS.search(self.body.decode()):
-            yield f"says too much: {self.body[:500]!r}"
 
 
 class House:
     """A service, a session in it, and how it was when nothing had happened."""
 
-    def __init__(self, served: Served, folder: Path, client: httpx.Client, key: str) -> None:
+    def __init__(
+        self,
+        served: Served,
+        folder: Path,
+        client: httpx.Client,
+        key: str,
+        models: Mapping[str, str],  # place -> the model of its session
+    ) -> None:
         self.served, self.client = served, client
         self._log = folder / "service.log"
         self._database = sqlite3.connect(f"file:{folder}/sessions.db?mode=ro", uri=True)
@@ -83,11 +52,10 @@ class House:
         self.session, self._stepped, self._elsewhere = map(self._opened, (STREAM, STREAM, GRU))
         self._steps = 0  # that the second one has taken
         self._sessions = {
-            routes.SESSION: self.session,
-            routes.TAKEN: self._taken(),
-            routes.CLOSED: self._closed(),
-            routes.PLAIN: self._opened(ATTENTION),
-            routes.FAILING: self._opened(elsewhere.RAISING),
+            SESSION: self.session,
+            TAKEN: self._taken(),
+            CLOSED: self._closed(),
+            **{place: self._opened(models[place]) for place in models},
         }
         assert comes_true(lambda: waiting(served) == 0)
         self._looking = Kept(served)
@@ -269,24 +237,28 @@ def _waiting(said: Said) -> int:
 
 @contextmanager
 def house(
-    folder: Path, environment: Mapping[str, str] | None = None, key: str = ""
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    key: str = "",
+    *,
+    failing: bool = False,
 ) -> Iterator[House]:
     """
     Yield a service with models of its own, and look at its log when it has ended.
 
-    ``key`` opens everything, where keys are asked for.
+    ``key`` opens everything, where keys are asked for; ``failing`` adds models that fail.
     """
     models, log = folder / "models", folder / "service.log"
     for name in (GRU, STREAM, SPARE, ATTENTION):
         shutil.copytree(ZOO / name, models / name)
-    elsewhere.publish(models)
+    more = elsewhere.publish(models) if failing else {}
     store = {"SEQSERVE_STORE": f"sqlite:///{folder}/sessions.db"}
     options = ("--models", str(models), "--provider", "cpu")
     with (
         serving(log, *options, environment=LIMITS | store | (environment or {})) as served,
         httpx.Client(base_url=served.url, timeout=30) as client,
     ):
-        found = House(served, folder, client, key)
+        found = House(served, folder, client, key, {PLAIN: ATTENTION} | more)
         yield found
         found.close()
     text = log.read_text()

@@ -6,7 +6,8 @@ from itertools import cycle
 import pytest
 
 from tests.corpus.access import all_scopes, gone, rows
-from tests.corpus.house import Answer, House, house
+from tests.corpus.answer import Answer
+from tests.corpus.house import House, house
 from tests.corpus.routes import BODILESS, GRU, TAKERS, Taker
 from tests.corpus.rows import Row
 from tests.corpus.streams import Handshake

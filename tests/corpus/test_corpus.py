@@ -12,7 +12,8 @@ from service.engine.core import Engine
 from service.http.app import create_app
 from service.http.meters.metrics import Metrics
 from tests.corpus import elsewhere, ids, names, rows, streams, tables, tensors
-from tests.corpus.house import Answer, House, house
+from tests.corpus.answer import Answer
+from tests.corpus.house import House, house
 from tests.corpus.routes import BODILESS, TAKERS, takers_of
 from tests.http.inprocess import SMALL
 from tests.http.wire import comes_true
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("corpus")) as found:
+    with house(tmp_path_factory.mktemp("corpus"), failing=True) as found:
         yield found
 
 

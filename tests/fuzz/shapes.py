@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.corpus.house import MEMBERS, House
+from tests.corpus.answer import MEMBERS
+from tests.corpus.house import House
 from tests.corpus.routes import TAKERS, Taker
 
 NUMBERS = st.one_of(
