@@ -185,6 +185,13 @@ class ModelCard(Document):
             raise ValueError("the features before the known covariates must be the static ones")
 
     @cached_property
+    def season(self) -> int:
+        """The season of a forecaster in steps: that of its accuracy, or else of its frequency."""
+        if isinstance(self.accuracy, Accuracy):
+            return self.accuracy.season
+        return Frequency.parse(self.frequency).season
+
+    @cached_property
     def given(self) -> tuple[str, ...]:
         """The features that a caller gives step by step: all but static and calendar."""
         past = len(self.features) - len(self.known) - len(static_columns(self.static))

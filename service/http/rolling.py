@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.accuracy import SEASONAL_NAIVE, Accuracy, TargetAccuracy
+from models.accuracy import SEASONAL_NAIVE, TargetAccuracy
 from models.contract import ModelCard
-from models.frequency import Frequency
 from models.scores import Scores
 from models.seasonal import seasonal_error, seasonal_naive
 from service.engine.jobs import Answer, Array, Row
@@ -56,11 +55,10 @@ def score(
 
     The scale of MASE is seasonal naive's error up to the first origin.
     """
-    season = season_of(card)
     targets = values[:, : len(card.targets)]
     ahead = origins[:, None] + 1 + np.arange(card.horizon)
-    naive = seasonal_naive(targets, origins, np.zeros_like(origins), card.horizon, season)
-    scale = seasonal_error(targets[: origins[0] + 1], season)
+    naive = seasonal_naive(targets, origins, np.zeros_like(origins), card.horizon, card.season)
+    scale = seasonal_error(targets[: origins[0] + 1], card.season)
     scores = Scores(card.quantiles)
     scores.add(
         targets[ahead],
@@ -70,10 +68,3 @@ def score(
     )
     found = zip(card.targets, scores.targets(), strict=True)
     return {name: errors for name, errors in found if errors is not None}
-
-
-def season_of(card: ModelCard) -> int:
-    """Return the season that the card was measured with, or what its frequency implies."""
-    if isinstance(card.accuracy, Accuracy):
-        return card.accuracy.season
-    return Frequency.parse(card.frequency).season

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from models.contract import ModelCard, StateKind, Task
-from models.frequency import Frequency
 from models.seasonal import seasonal_naive
 from service.engine.jobs import Answer, Array, Row
 from service.sessions.score import Expected, Sums, nothing, scored
@@ -58,12 +57,6 @@ def begin(
         start=start,
         static=static,
     )
-
-
-def season(card: ModelCard) -> int:
-    """Return the season in steps that the card's accuracy was held against."""
-    measured = getattr(card.accuracy, "season", None)
-    return measured or Frequency.parse(card.frequency).season
 
 
 def chunks(card: ModelCard, inputs: Array) -> list[Array]:
@@ -141,7 +134,7 @@ def _scores(reads: Sequence[Read], card: ModelCard) -> list[Sums]:
 
 def _pasts(reads: Sequence[Read], card: ModelCard) -> list[Array]:
     """Return the targets of the last season of each stream, with those that came."""
-    targets, length = len(card.targets), season(card)
+    targets, length = len(card.targets), card.season
     return [
         np.concatenate([stream.past, inputs[:, :targets]])[-length:] for stream, inputs, *_ in reads
     ]
@@ -155,7 +148,7 @@ def _expected(reads: Sequence[Read], card: ModelCard) -> list[Expected | None]:
         answers = [answer for read in reads if read.told and (answer := read.answer)]
         levels = np.array([answer.predictions[0] for answer in answers])  # (n, targets, levels)
         means = np.array([answer.mean[0] for answer in answers])
-        length = season(card)
+        length = card.season
         naive = np.array([_naive(reads[place], length, len(card.targets)) for place in told])
         for place, each in zip(
             told, np.stack([means, levels[:, :, 0], levels[:, :, -1], naive], axis=1), strict=True

@@ -117,7 +117,7 @@ def test_a_step_keeps_the_offset_it_was_given():
         ("400d", 1),
     ],
 )
-def test_a_frequency_implies_the_season_of_the_m4_competition(text, season):
+def test_a_frequency_implies_a_season(text, season):
     assert Frequency.parse(text).season == season
 
 

@@ -13,7 +13,7 @@ from models.fingerprint import Overlap, overlap
 from service.engine.errors import unfit
 from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest
-from service.http.rolling import Places, choose_origins, cut, score, season_of
+from service.http.rolling import Places, choose_origins, cut, score
 from service.http.schemas.arrays import to_matrix
 from service.http.schemas.covariates import complete_history
 from service.http.schemas.document import parse
@@ -174,7 +174,7 @@ class BacktestQuery:
         response = BacktestResponse(
             model=card.name,
             version=version,
-            season=season_of(card),
+            season=card.season,
             series=scores,
             warnings=_warnings(scores, card),
         )
