@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from models.repository import Repository
-from models.serving import Serving
 from service.aside import Aside
 from service.engine.admission import check_rows
 from service.engine.catalogue import Catalogue, Shelf, VersionState, Which
@@ -176,14 +175,6 @@ class Engine:
     def mirror(self, name: str) -> Mirror | None:
         """Return what asks a model's shadow, if it has one in force."""
         return self._catalogue.mirrors.get(name)
-
-    def desired(self, name: str) -> Serving:
-        """Return the state that a model shall be in, as this process has last read it."""
-        return self._catalogue.shelf(name).serving
-
-    def problems(self, name: str) -> list[str]:
-        """Say what of the state asked for is not in force in this process, and why."""
-        return self._catalogue.shelf(name).problems
 
     async def predict(
         self, model: LoadedModel, rows: Sequence[Row], *, background: bool = False

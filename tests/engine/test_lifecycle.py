@@ -197,7 +197,7 @@ async def test_an_alias_is_not_moved_to_a_version_that_fails(repository):
                 engine.changes.make("small", lambda it: it.with_(aliases={"stable": broken}))
             )
         assert await within(ask(engine, 100, version="stable")) == 101
-        assert engine.desired("small").aliases == {"stable": 1}
+        assert engine.shelf("small").serving.aliases == {"stable": 1}
 
 
 async def test_traffic_is_divided_by_weight_and_keys_stay_where_they_are(repository):
@@ -219,11 +219,11 @@ async def test_a_part_of_the_traffic_that_fails_goes_to_the_others(repository):
     async with Engine(repository, OPTIONS) as engine:
         broken = publish_garbage(repository)
         await until(lambda: broken in engine.failures("small"))
-        state = engine.desired("small").with_(traffic={"1": 1, "3": 9})
+        state = engine.shelf("small").serving.with_(traffic={"1": 1, "3": 9})
         repository.states.replace("small", state)  # past the engine, which would refuse
         await until(lambda: serves(engine) == 1)
         assert await within(ask(engine, 100)) == 101
-        (problem,) = engine.problems("small")
+        (problem,) = engine.shelf("small").problems
         assert "version 3 has a share of the traffic, but" in problem
 
 
@@ -231,8 +231,8 @@ async def test_a_state_that_cannot_be_read_leaves_what_serves_and_says_why(repos
     async with Engine(repository, OPTIONS) as engine:
         await within(engine.changes.make("small", lambda it: it.with_(traffic={"1": 1})))
         repository.states.path("small").write_text('{"traffic": {"1": -1}}')
-        await until(lambda: engine.problems("small"))
-        assert "serving.json does not fit: traffic" in engine.problems("small")[0]
+        await until(lambda: engine.shelf("small").problems)
+        assert "serving.json does not fit: traffic" in engine.shelf("small").problems[0]
         assert await within(ask(engine, 100)) == 101
 
 
@@ -246,7 +246,7 @@ async def test_what_is_in_use_is_not_unloaded(repository):
 
 async def test_a_change_meant_for_another_state_is_refused(repository):
     async with Engine(repository, ALONE) as engine:
-        tag = engine.desired("small").tag
+        tag = engine.shelf("small").serving.tag
         await within(engine.changes.unload("small", 1))
         with pytest.raises(ServingChanged):
             await engine.changes.make("small", lambda it: it.with_(offline=True), tag)
@@ -295,7 +295,9 @@ async def test_a_model_that_is_slow_to_check_delays_no_other_and_few_are_checked
 async def test_a_pipe_in_the_place_of_a_state_stops_neither_the_model_nor_who_watches(repository):
     os.mkfifo(repository.states.path("small"))
     async with Engine(repository, OPTIONS) as engine:
-        assert engine.problems("small") == ["serving.json cannot be read: Not a regular file."]
+        assert engine.shelf("small").problems == [
+            "serving.json cannot be read: Not a regular file."
+        ]
         publish(repository)
         await until(lambda: serves(engine) == 3)
 
@@ -306,7 +308,7 @@ async def test_a_failure_is_forgotten_with_its_file(repository):
         await until(lambda: engine.failures("small"))
         broken.path.unlink()
         await until(lambda: not engine.failures("small"))
-        assert engine.problems("small") == []
+        assert engine.shelf("small").problems == []
 
 
 async def test_files_that_vanish_do_not_end_what_serves(repository):

@@ -143,7 +143,7 @@ async def test_a_version_that_answers_something_else_is_no_shadow(repository):
     publish(repository, card=card(horizon=3))
     async with Engine(repository, OPTIONS) as engine:
         assert await shadowed(engine, version=3) is None
-        (problem,) = engine.problems("small")
+        (problem,) = engine.shelf("small").problems
         assert problem == "version 3 is the shadow, but its card differs: horizon"
         assert await within(ask(engine, 100)) == 101
 
