@@ -64,7 +64,7 @@ class Death:
 
 def _is_for_a_cache(frame: FrameType | None) -> bool:
     """Whether it is a verdict that is written, which is there already the next time."""
-    while frame is not None and not frame.f_code.co_filename.endswith("service/engine/kept.py"):
+    while frame is not None and not frame.f_code.co_filename.endswith("service/engine/cache.py"):
         frame = frame.f_back
     return frame is not None
 

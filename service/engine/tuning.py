@@ -15,9 +15,9 @@ import numpy as np
 
 from models.contract import ModelCard
 from service.engine.batcher import Runner
+from service.engine.cache import Cache, key_of
 from service.engine.costs import CostGrid
 from service.engine.jobs import Clock, Row
-from service.engine.kept import Kept, key_of
 from service.engine.scheduler import BatchPolicy
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # and on, doubled, where larger batches are allowed
@@ -108,12 +108,12 @@ class CostCache:
     """Grids by model file, machine and runtime."""
 
     def __init__(self, folder: Path, runtime: str) -> None:
-        self._kept: Kept[CostGrid] = Kept(folder, CostGrid.of, _document, PATIENCE)
+        self._grids: Cache[CostGrid] = Cache(folder, CostGrid.of, _document, PATIENCE)
         self._runtime = runtime
 
     def get(self, sha256: str, make: Callable[[], CostGrid]) -> CostGrid:
         """Return the grid of a model file, made now if it is not there; never by two at once."""
-        return self._kept.get(key_of("costs", SCHEMA, sha256, self._runtime), make)
+        return self._grids.get(key_of("costs", SCHEMA, sha256, self._runtime), make)
 
 
 def _document(grid: CostGrid) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import service
+from service.engine.cache import Cache, key_of
 from service.engine.errors import ModelRejected
-from service.engine.kept import Kept, key_of
 from service.engine.runner import RUNTIME
 from service.engine.vetting.file import read
 from service.engine.vetting.report import Report
@@ -88,9 +88,9 @@ def vet(
     if cache is None:
         report = make()
     else:
-        kept = Kept(cache, Report.of, Report.document, limits.seconds + OVER, _fresh)
+        reports = Cache(cache, Report.of, Report.document, limits.seconds + OVER, _fresh)
         key = key_of("verdict", SCHEMA, sha256, name, RUNTIME, asdict(limits))
-        report = kept.put(key, make()) if anew else kept.get(key, make)
+        report = reports.put(key, make()) if anew else reports.get(key, make)
     if not report.passed:
         raise ModelRefused(report)
     return Vetted(content, report)

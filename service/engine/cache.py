@@ -1,8 +1,8 @@
 """
-Documents kept in a folder, by key: made once, by one process at a time.
+A cache of JSON documents in a folder: each is made once, by one process at a time.
 
-A folder that cannot be read or written, or that others may write to, costs the making, nothing
-else.  So does a process that was stopped while it made one: it is not waited for for ever.
+A folder that cannot be read or written, or that other users may write to, is not used: values are
+then made each time.  A process that was stopped while it made a value is not waited for for ever.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
-class Kept(Generic[T]):
-    """Values of one kind, one JSON file each."""
+class Cache(Generic[T]):
+    """Values of one kind, each in a JSON file of its own."""
 
     folder: Path
-    of: Callable[[Any], T]  # raises ValueError, KeyError or TypeError where it is none
-    document: Callable[[T], Any]
+    of: Callable[[Any], T]  # from JSON; raises ValueError, KeyError or TypeError
+    document: Callable[[T], Any]  # to JSON
     patience: float  # seconds for whoever makes one; all that is lost without is to make it twice
-    fresh: Callable[[T, float], bool] = lambda _value, _age: True  # by the seconds it has lain
+    fresh: Callable[[T, float], bool] = lambda _value, _age: True  # by its age in seconds
 
     def get(self, key: str, make: Callable[[], T]) -> T:
-        """Return the value of a key, made now if it is not there; never by two at once."""
+        """Return the value of a key; ``make`` it if it is missing, in one process at a time."""
         path = self.folder / f"{key}.json"
         found = self._read(path)
         if found is not None:
@@ -49,7 +49,7 @@ class Kept(Generic[T]):
             return self._write(path, make()) if found is None else found
 
     def put(self, key: str, value: T) -> T:
-        """Keep a value in the place of what was kept, if the folder allows it; return it."""
+        """Return the value, after it has replaced the one kept under its key, if it could be."""
         path = self.folder / f"{key}.json"
         with _alone(path, self.patience):
             return self._write(path, value)
@@ -76,7 +76,7 @@ class Kept(Generic[T]):
 
 
 def key_of(kind: str, *parts: object) -> str:
-    """Name what depends on some values, and on this machine's processors."""
+    """Return the key of what depends on some values and on this machine's processors."""
     text = repr((*parts, _machine(), available_cpus()))
     return f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 

@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from service.engine.kept import Kept, key_of
+from service.engine.cache import Cache, key_of
 from tests.doubles import full_disk
 
 MAKES_ONE = """
 import sys
 from pathlib import Path
-from service.engine.kept import Kept
+from service.engine.cache import Cache
 
 
 def make():
@@ -23,7 +23,7 @@ def make():
     return 6 if sys.stdin.readline() else 0
 
 
-Kept(Path(sys.argv[1]), int, str, patience=10).get("a", make)
+Cache(Path(sys.argv[1]), int, str, patience=10).get("a", make)
 """
 
 
@@ -40,7 +40,7 @@ class Maker:
 
 @pytest.fixture
 def kept(tmp_path):
-    return Kept(tmp_path / "new" / "cache", int, str, patience=10)
+    return Cache(tmp_path / "new" / "cache", int, str, patience=10)
 
 
 def test_a_value_is_made_once(kept):
@@ -66,7 +66,7 @@ def test_a_value_put_is_the_one_that_is_found(kept):
 
 
 def test_what_is_stale_is_made_again(tmp_path):
-    kept, make = Kept(tmp_path, int, str, 10, fresh=lambda _, age: age < 100), Maker()
+    kept, make = Cache(tmp_path, int, str, 10, fresh=lambda _, age: age < 100), Maker()
     kept.get("a", make)
     kept.get("a", make)
     assert make.made == 1
@@ -121,7 +121,7 @@ def test_who_waits_for_a_value_does_not_make_it_too(kept):
 
 
 def test_a_process_that_stopped_while_it_made_a_value_is_not_waited_for_for_ever(tmp_path):
-    kept, make = Kept(tmp_path, int, str, patience=0.2), Maker()
+    kept, make = Cache(tmp_path, int, str, patience=0.2), Maker()
     with subprocess.Popen(
         [sys.executable, "-c", MAKES_ONE, tmp_path],
         stdin=subprocess.PIPE,
