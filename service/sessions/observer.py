@@ -19,16 +19,16 @@ class StepsReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class PairedErrors:
     """Sums of absolute errors of a shadow's forecasts and of those given, over the same steps."""
 
     steps: float = 0.0
     shadow: float = 0.0
     primary: float = 0.0
 
-    def plus(self, other: "Beside") -> "Beside":
+    def plus(self, other: "PairedErrors") -> "PairedErrors":
         """Return both together."""
-        return Beside(
+        return PairedErrors(
             self.steps + other.steps, self.shadow + other.shadow, self.primary + other.primary
         )
 
@@ -42,11 +42,11 @@ class Observer(Protocol):
     def on_scored(self, model: str, version: int, found: Mapping[str, Sums]) -> None:
         """Hear what steps have shown of the forecasts before them, by target."""
 
-    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
+    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, PairedErrors]) -> None:
         """Hear what they have shown of a shadow's, beside those given."""
 
 
-class Nobody:
+class NullObserver:
     """An observer that nothing is told to."""
 
     def on_steps(self, report: StepsReport) -> None:
@@ -55,5 +55,5 @@ class Nobody:
     def on_scored(self, model: str, version: int, found: Mapping[str, Sums]) -> None:
         """Hear nothing."""
 
-    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
+    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, PairedErrors]) -> None:
         """Hear nothing."""

@@ -12,7 +12,7 @@ from service.sessions.claims import own, pinned, refusal
 from service.sessions.codec import decode, encode
 from service.sessions.errors import NotASession, StepRunning
 from service.sessions.live import Live
-from service.sessions.observer import Nobody, Observer
+from service.sessions.observer import NullObserver, Observer
 from service.sessions.records import Record
 from service.sessions.shadows import Seen, Shadows
 from service.sessions.stepping import Aging, Clock, Scoring, Stepper
@@ -66,7 +66,7 @@ class Sessions:
     ) -> None:
         self._engine = engine
         self.store = store
-        observer = observer or Nobody()
+        observer = observer or NullObserver()
         self.live = Live(observer)
         self.options = options or SessionOptions()
         self._clock = clock

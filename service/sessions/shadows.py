@@ -15,7 +15,7 @@ from service.engine.errors import EngineError
 from service.engine.shadow import Mirror
 from service.engine.traffic import place
 from service.sessions.live import most
-from service.sessions.observer import Beside, Observer
+from service.sessions.observer import Observer, PairedErrors
 from service.sessions.score import ERROR, STEPS, Sums, nothing
 from service.sessions.steps import Advance, Inputs, take
 from service.sessions.stream import Stream
@@ -41,7 +41,7 @@ class _Followed:
 
     mirror: Mirror
     streams: OrderedDict[str, Stream] = field(default_factory=OrderedDict)
-    found: dict[int, dict[str, Beside]] = field(default_factory=dict)  # by who answered
+    found: dict[int, dict[str, PairedErrors]] = field(default_factory=dict)  # by who answered
 
 
 class Shadows:
@@ -75,9 +75,9 @@ class Shadows:
         self._waiting.extend((followed, model, each) for each in sampled[:room])
         if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._work(), name="shadows")
-            self._task.add_done_callback(_lament)
+            self._task.add_done_callback(_log_failure)
 
-    def of(self, name: str) -> Mapping[int, Mapping[str, Beside]]:
+    def of(self, name: str) -> Mapping[int, Mapping[str, PairedErrors]]:
         """Return what a model's shadow has shown, by the version that answered and target."""
         followed = self._followed.get(name)
         present = followed is not None and followed.mirror is self._engine.mirror(name)
@@ -134,14 +134,14 @@ class Shadows:
         steps = np.where(both, theirs[STEPS], 0.0)
         errors = [np.where(both, np.minimum(each, bound)[ERROR], 0.0) for each in (ours, theirs)]
         found = {
-            target: Beside(float(count), float(shadow), float(primary))
+            target: PairedErrors(float(count), float(shadow), float(primary))
             for target, count, shadow, primary in zip(
                 model.card.targets, steps, *errors, strict=True
             )
         }
         known = followed.found.setdefault(model.entry.version, {})
         for target, each in found.items():
-            known[target] = known.get(target, Beside()).plus(each)
+            known[target] = known.get(target, PairedErrors()).plus(each)
         entry = followed.mirror.model.entry
         self._observer.on_shadow_scored(entry.name, entry.version, found)
 
@@ -156,6 +156,6 @@ def _joined(before: Stream, card: ModelCard, shadow: ModelCard) -> Stream | None
     return None
 
 
-def _lament(task: asyncio.Task[None]) -> None:
+def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception():
         log.error("what sessions read could not be shadowed", exc_info=task.exception())

@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from service.sessions.errors import ModelChanged
-from service.sessions.observer import Beside
+from service.sessions.observer import PairedErrors
 from service.sessions.shadows import MOST_WAITING
 from tests.doubles import within
 from tests.engine.graphs import Graph, SumGraph, card, streaming_card
@@ -46,7 +46,7 @@ async def test_the_errors_of_a_shadow_are_beside_those_of_the_version_that_answe
     assert said == [10, 11, 12, 13]  # the first version's
     await until(lambda: house.sessions.shadows.of(WINDOW))
     await until(lambda: house.sessions.shadows.of(WINDOW)[1]["load"].steps == 3)
-    assert house.sessions.shadows.of(WINDOW) == {1: {"load": Beside(3, 6, 3)}}
+    assert house.sessions.shadows.of(WINDOW) == {1: {"load": PairedErrors(3, 6, 3)}}
 
 
 async def test_a_session_that_is_older_than_the_shadow_is_joined_where_windows_allow(house):
@@ -60,8 +60,8 @@ async def test_a_session_that_is_older_than_the_shadow_is_joined_where_windows_a
     young = await house.open(SUM)
     await steps(house, young, (1, 2, 5))
     # The step that was joined at has no forecast of the shadow before it.
-    await until(lambda: house.sessions.shadows.of(WINDOW) == {1: {"load": Beside(1, 2, 1)}})
-    await until(lambda: house.sessions.shadows.of(SUM) == {1: {"load": Beside(2, 3, 3)}})
+    await until(lambda: house.sessions.shadows.of(WINDOW) == {1: {"load": PairedErrors(1, 2, 1)}})
+    await until(lambda: house.sessions.shadows.of(SUM) == {1: {"load": PairedErrors(2, 3, 3)}})
 
 
 async def test_a_shadow_that_takes_for_ever_keeps_no_step_waiting(house, monkeypatch):

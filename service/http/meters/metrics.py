@@ -23,7 +23,7 @@ from service.http.meters.requests import RequestMeter
 from service.http.meters.sessions import LiveMeter, StepMeter, StoreMeter
 from service.http.meters.shadows import ShadowMeter
 from service.http.meters.tally import SECONDS
-from service.sessions.observer import Beside, StepsReport
+from service.sessions.observer import PairedErrors, StepsReport
 from service.sessions.score import Sums
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -73,7 +73,7 @@ class Metrics:
         """Hear how good forecasts were, by target."""
         self.live.count(model, version, found)
 
-    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
+    def on_shadow_scored(self, model: str, version: int, found: Mapping[str, PairedErrors]) -> None:
         """Hear how good a shadow's forecasts were beside those given, by target."""
         self.shadows.count(model, version, found)
 

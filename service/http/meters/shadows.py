@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service.engine.loading import LoadedModel
 from service.engine.shadow import Fate, Found
-from service.sessions.observer import Beside
+from service.sessions.observer import PairedErrors
 
 _SHADOW = ("model", "version")
 _TARGET = (*_SHADOW, "target")
@@ -73,7 +73,7 @@ class ShadowMeter:
             self._largest[labels] = largest
             self.largest.labels(*labels).set(largest)
 
-    def count(self, model: str, version: int, found: Mapping[str, Beside]) -> None:
+    def count(self, model: str, version: int, found: Mapping[str, PairedErrors]) -> None:
         """Count what steps have shown of a shadow's forecasts, by target."""
         for target, each in found.items():
             labels = model, str(version), target
