@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 
 from training.networks import Forecaster
-from training.networks.ridge import Ridge
 from training.windows import Rows, Windows, spread_rows
 
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # shares of the mean square of an input
@@ -15,6 +14,34 @@ _WINDOWS = 16_384  # at most so many are read, evenly spread
 _BATCH = 256
 
 Pairs = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+class StreamingRidge:
+    """
+    Least squares with a penalty on the squared weights, in closed form (Hoerl, Kennard 1970).
+
+    Rows are added batch by batch, and only their products are kept: W = (X'X + p I)^-1 X'Y.
+    """
+
+    def __init__(self, steps: int, horizon: int) -> None:
+        self.squares = np.zeros((steps, steps))
+        self.products = np.zeros((steps, horizon))
+
+    def add(self, inputs: NDArray[np.floating], wanted: NDArray[np.floating]) -> None:
+        """Add (rows, steps) and (rows, horizon); a row with a NaN in either is left out."""
+        whole = np.isfinite(inputs).all(1) & np.isfinite(wanted).all(1)
+        x, y = inputs[whole].astype(np.float64), wanted[whole].astype(np.float64)
+        self.squares += x.T @ x
+        self.products += x.T @ y
+
+    def solve(self, penalty: float) -> NDArray[np.float64]:
+        """Return the weights (steps, horizon); ``penalty`` is a share of the mean of X'X."""
+        steps = len(self.squares)
+        size = max(np.trace(self.squares) / steps, np.finfo(np.float64).tiny)
+        weights: NDArray[np.float64] = np.linalg.solve(
+            self.squares + penalty * size * np.eye(steps), self.products
+        )
+        return weights
 
 
 def solve_skip(
@@ -32,7 +59,7 @@ def solve_skip(
     if network.skip is None:
         raise ValueError("This network has no linear skip.")
     steps, horizon = network.skip.map.in_features, network.skip.map.out_features
-    ridge = Ridge(steps, horizon)
+    ridge = StreamingRidge(steps, horizon)
     for inputs, wanted in _pairs(network, train, _whole(train, steps)):
         ridge.add(inputs, wanted)
     solved = {penalty: ridge.solve(penalty) for penalty in _PENALTIES}

@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.calibrate import calibrate, stretches
-from training.linear import solve_skip
+from training.linear import StreamingRidge, solve_skip
 from training.networks import Scaling, build
-from training.networks.ridge import Ridge
 from training.networks.segments import Segments
 from training.pipeline import forecaster
 from training.recipe import Recipe
@@ -117,7 +116,7 @@ def test_scaled_rows_answer_in_units_of_their_own_deviation_from_their_last_valu
 def test_ridge_finds_a_linear_map_and_leaves_out_rows_with_gaps():
     random = np.random.default_rng(0)
     weights = random.normal(size=(5, 3))
-    ridge = Ridge(5, 3)
+    ridge = StreamingRidge(5, 3)
     for _ in range(4):
         inputs = random.normal(size=(50, 5))
         wanted = inputs @ weights
