@@ -16,18 +16,18 @@ from training.examples import Examples
 from training.recipe import Recipe
 from training.windows import Batch, Rows, Windows
 
-Forecaster = Callable[[Batch], NDArray[np.float32]]  # -> (batch, horizon, targets, quantiles)
-Baseline = Callable[[Windows, Rows], NDArray[np.float32]]  # -> (batch, horizon, targets)
+ForecastFunction = Callable[[Batch], NDArray[np.float32]]  # -> (batch, horizon, targets, quantiles)
+BaselineFunction = Callable[[Windows, Rows], NDArray[np.float32]]  # -> (batch, horizon, targets)
 
-_NO_MORE: Mapping[str, Baseline] = MappingProxyType({})
+_NO_MORE: Mapping[str, BaselineFunction] = MappingProxyType({})
 
 
 def measure(
     windows: Windows,
-    forecaster: Forecaster,
+    forecaster: ForecastFunction,
     recipe: Recipe,
     *,
-    baselines: Mapping[str, Baseline] = _NO_MORE,
+    baselines: Mapping[str, BaselineFunction] = _NO_MORE,
     batch_size: int = 256,
 ) -> Accuracy:
     """

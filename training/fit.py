@@ -63,7 +63,7 @@ def fit(  # noqa: PLR0913 -- what to train on what, and how this run is kept
     progress: bool = True,
 ) -> Fitted[Forecaster]:
     """Train a forecaster on windows; see ``run``."""
-    module = Module(network, Batches(train, recipe), recipe)
+    module = ForecasterLoop(network, Batches(train, recipe), recipe)
     watched = Batches(validation, recipe, training=False)
     return run(module, watched, recipe, checkpoints=checkpoints, resume=resume, progress=progress)
 
@@ -220,7 +220,7 @@ class Loop(lightning.LightningModule, Generic[Network]):
         clip(self.parameters(), self.recipe)
 
 
-class Module(Loop[Forecaster]):
+class ForecasterLoop(Loop[Forecaster]):
     """A forecaster and its loss."""
 
     def __init__(self, network: Forecaster, batches: Batches, recipe: Recipe) -> None:

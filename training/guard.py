@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.accuracy import SEASONAL_NAIVE, Accuracy
 from training.baselines import Baseline, DoesNotApply, Ridge
 from training.errors import Outperformed
-from training.evaluate import Forecaster, measure
+from training.evaluate import BaselineFunction, ForecastFunction, measure
 from training.recipe import Recipe
-from training.windows import Rows, Split, Windows
+from training.windows import Split
 
 RIDGE = "ridge"
 _WORDS = {SEASONAL_NAIVE: "seasonal naive", RIDGE: "ridge"}
@@ -19,7 +18,7 @@ _WORDS = {SEASONAL_NAIVE: "seasonal naive", RIDGE: "ridge"}
 def guarded(
     recipe: Recipe,
     parts: Split,
-    forecaster: Forecaster,
+    forecaster: ForecastFunction,
     *,
     anyway: bool = False,
     say: Callable[[str], None] = lambda _: None,
@@ -48,7 +47,7 @@ def refuse(
 
 def _ridge(
     recipe: Recipe, parts: Split, say: Callable[[str], None]
-) -> Mapping[str, Callable[[Windows, Rows], NDArray[np.float32]]]:
+) -> Mapping[str, BaselineFunction]:
     ridge: Baseline = Ridge(recipe)
     try:
         ridge.fit(parts.train, parts.validation)

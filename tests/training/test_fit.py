@@ -8,7 +8,7 @@ import torch
 
 from training.clipping import clip_scaled
 from training.errors import TrainingError
-from training.fit import Batches, Module, fit
+from training.fit import Batches, ForecasterLoop, fit
 from training.networks import build
 from training.networks.normalise import Scaling
 from training.recipe import Recipe
@@ -135,13 +135,13 @@ def test_an_epoch_that_is_worse_is_kept_too_beside_the_best(tmp_path):
 def test_averaged_weights_are_what_a_run_has_come_to(tmp_path, monkeypatch, average):
     plan = recipe(epochs=3, average=average)
     seen = []
-    after = Module.optimizer_step
+    after = ForecasterLoop.optimizer_step
 
     def step(module, *arguments, **options):
         after(module, *arguments, **options)
         seen.append({name: w.detach().clone() for name, w in module.network.named_parameters()})
 
-    monkeypatch.setattr(Module, "optimizer_step", step)
+    monkeypatch.setattr(ForecasterLoop, "optimizer_step", step)
     whole = run(tmp_path, plan)
     for name, mean in dict(whole.network.named_parameters()).items():
         expected = seen[0][name]
@@ -236,7 +236,7 @@ def test_without_a_terminal_progress_is_one_line_an_epoch(tmp_path, capsys):
 def test_gradients_are_clipped_as_the_recipe_says(rules, expected):
     plan = recipe(**rules)
     net = network(plan)
-    module = Module(net, Batches(Wave(10), plan), plan)
+    module = ForecasterLoop(net, Batches(Wave(10), plan), plan)
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter)
     net.head.out.bias.grad[:3] = torch.tensor([3.0, 4.0, -12.0])
@@ -286,7 +286,7 @@ def test_state_decay_is_added_to_the_training_loss_alone(monkeypatch):
     losses = {}
     for decay in (0.0, 0.1, 1.0):
         plan = recipe(state_decay=decay)
-        module = Module(network(plan).train(), Batches(Wave(10), plan), plan)
+        module = ForecasterLoop(network(plan).train(), Batches(Wave(10), plan), plan)
         logged = []
         monkeypatch.setattr(
             module, "log", lambda _, value, logged=logged, **__: logged.append(value)
