@@ -1,4 +1,4 @@
-"""Self-attention: every step looks at the steps it may see, the last one asks for the answer."""
+"""Self-attention over all steps or those of a window, read out at the last valid step."""
 
 import math
 from collections.abc import Mapping
@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from training.architecture import Positions, Readout
-from training.networks.behind import Behind
+from training.networks.cached_attention import CachedAttention
+from training.networks.masked_attention import FullAttention, LocalAttention
 from training.networks.normalise import gather_steps, valid_steps
 from training.networks.positions import LearnedPositions, Rotary, Sinusoids, rotate
-from training.networks.sight import Everywhere, Nearby
 from training.networks.window import exist, lay_back, window_steps, within
 
+Attention = FullAttention | LocalAttention
 Turns = tuple[Tensor, Tensor]  # cosines and sines, (time, heads or 1, width / 2)
 
 
@@ -21,16 +22,16 @@ class SelfAttention(nn.Module):
     """
     Pre-norm transformer blocks (Xiong et al., ICML 2020) under a readout by attention.
 
-    A step sees every valid one, or, ``causal``, none that is later, and with a ``window`` only
-    those nearer than that.  Positions are counted back from the last valid step, or are distances
-    (rotary), so that a row means the same however long its padding is.  The readout asks all
-    valid steps or the last ``window``; then the answer is a function of the last
-    (layers + 1) * (window - 1) + 1 steps.  Where the readout is "last", nobody is asked: the
-    answer is the state of the last step, of layers * (window - 1) + 1 steps.
+    Each step attends to all valid steps; ``causal``, to none later than itself; with a
+    ``window``, only to steps nearer than that.  Positions are counted back from the last valid
+    step, or are distances (rotary), so padding does not change what a row means.  In the readout
+    the last valid step attends to all valid steps or to the last ``window``; in the second case
+    the answer is a function of the last (layers + 1) * (window - 1) + 1 steps.  The readout
+    "last" takes the state of the last valid step, of layers * (window - 1) + 1 steps, as it is.
 
-    Causal and rotary, with a window and that readout, it can ``resume``: each layer keeps the
-    keys, not yet turned, and values of its last ``window`` - 1 steps, and turns them by where
-    they stand from there on, so that no angle grows with time.
+    A network that is causal and rotary, with a window and the readout "last", can ``resume``:
+    each layer caches the keys and values of its last ``window`` - 1 steps.  Keys are cached
+    before the rotation and turned by their place in the cache, so no angle grows with time.
     """
 
     exact = False
@@ -71,7 +72,7 @@ class SelfAttention(nn.Module):
 
     @property
     def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """What a stream carries: name -> shape without the batch; nothing where it cannot."""
+        """What a stream keeps, name -> shape without the batch; empty if it cannot stream."""
         window = self.window or 1
         if self.attends or not self.causal or self.rotary is None or window == 1:
             return {}
@@ -82,8 +83,8 @@ class SelfAttention(nn.Module):
         """
         Return the pooled state (batch, hidden) of (batch, time, inputs), and the weights.
 
-        The weights (batch, time) sum to one over the valid steps and are 0 on padding; None
-        without a readout that asks.
+        The weights (batch, time) are the readout's: they sum to one over the valid steps and are
+        0 on padding; None for the readout "last".
         """
         states = self.states(inputs, lengths)
         if not self.attends:
@@ -93,26 +94,32 @@ class SelfAttention(nn.Module):
     def resume(
         self, inputs: Tensor, lengths: Tensor, state: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the state to answer from, (batch, hidden), and what the next step starts from."""
+        """
+        Read (batch, time, inputs) after the steps whose ``state`` is given.
+
+        Returns the state of the last valid step, (batch, hidden), and the next ``state``, of the
+        names and shapes in ``state_shapes``; zeros are the state before the first step.  Raises
+        ValueError for a network that cannot stream.
+        """
         if self.rotary is None or self.window is None:
-            raise ValueError("This network answers whole rows alone.")
+            raise ValueError("This network reads whole rows only.")
         time = inputs.shape[1]
-        behind = Behind(lengths, time, self.window, state["kept"])
-        # As wide as all heads: runtimes are slow where few columns meet many.
+        cache = CachedAttention(lengths, time, self.window, state["kept"])
+        # Expanded to all heads: runtimes broadcast a single head slowly.
         heads = cast("_Block", self.blocks[0]).heads
         cosines, sines = (
-            each[:, None].expand(-1, heads, -1) for each in self.rotary(behind.before + time)
+            each[:, None].expand(-1, heads, -1) for each in self.rotary(cache.before + time)
         )
         x: Tensor = self.embed(inputs)
         rings = []
         for block, *ring in zip(
             self.blocks, state["keys"].unbind(1), state["values"].unbind(1), strict=True
         ):
-            x, keys, values = cast("_Block", block).resume(x, behind, (cosines, sines), *ring)
+            x, keys, values = cast("_Block", block).resume(x, cache, (cosines, sines), *ring)
             rings.append((keys, values))
         last: Tensor = self.norm(gather_steps(x, lengths[:, None] - 1).squeeze(1))
         keys, values = (torch.stack(each, dim=1) for each in zip(*rings, strict=True))
-        return last, {"keys": keys, "values": values, "kept": behind.kept}
+        return last, {"keys": keys, "values": values, "kept": cache.kept}
 
     def states(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the states (batch, time, hidden) of (batch, time, inputs) after all blocks."""
@@ -124,16 +131,16 @@ class SelfAttention(nn.Module):
         if self.rotary is not None:
             cosines, sines = self.rotary(time)
             turns = cosines[:, None], sines[:, None]
-        sight = self._sight(lengths, time)
+        attention = self._attention(lengths, time)
         for block in self.blocks:
-            x = block(x, sight, turns)
+            x = block(x, attention, turns)
         normed: Tensor = self.norm(x)
         return normed
 
-    def _sight(self, lengths: Tensor, time: int) -> Everywhere | Nearby:
+    def _attention(self, lengths: Tensor, time: int) -> Attention:
         if self.window is None:
-            return Everywhere(lengths, time, causal=self.causal)
-        return Nearby(lengths, time, self.window, causal=self.causal)
+            return FullAttention(lengths, time, causal=self.causal)
+        return LocalAttention(lengths, time, self.window, causal=self.causal)
 
     def _read_out(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         time = x.shape[1]
@@ -170,24 +177,24 @@ class _Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, sight: Everywhere | Nearby, turns: Turns | None) -> Tensor:
-        """Take (batch, time, hidden), who sees whom, and how far each step is turned."""
+    def forward(self, x: Tensor, attention: Attention, turns: Turns | None) -> Tensor:
+        """Return (batch, time, hidden) of the same; ``turns`` are the rotations, if any."""
         queries, keys, values = (self._split(part) for part in self._project(x))
         if turns is not None:
             queries, keys = (rotate(each, turns) for each in (queries, keys))
-        return self._merge(x, sight.attend(queries, keys, values))
+        return self._merge(x, attention.attend(queries, keys, values))
 
     def resume(
-        self, x: Tensor, behind: Behind, turns: Turns, *ring: Tensor
+        self, x: Tensor, cache: CachedAttention, turns: Turns, *ring: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Do so behind a ring of keys and values (batch, before, hidden); return the next ring."""
+        """As ``forward`` behind cached keys and values, the ``ring``; return the next ring, too."""
         queries, *news = self._project(x)
         keys, values = (torch.cat(pair, dim=1) for pair in zip(ring, news, strict=True))
         cosines, sines = turns
-        own = cosines[behind.before :], sines[behind.before :]
+        own = cosines[cache.before :], sines[cache.before :]
         turned = rotate(self._split(keys), turns)
-        found = behind.attend(rotate(self._split(queries), own), turned, self._split(values))
-        return self._merge(x, found), behind.keep(keys), behind.keep(values)
+        found = cache.attend(rotate(self._split(queries), own), turned, self._split(values))
+        return self._merge(x, found), cache.keep(keys), cache.keep(values)
 
     def _project(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return queries, keys and values, (batch, time, hidden) each."""

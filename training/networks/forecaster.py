@@ -109,7 +109,7 @@ class Forecaster(nn.Module):
         """
         normaliser, reader = self.normaliser, self.reader
         if not (self.state_shapes and isinstance(normaliser, CausalNormaliser)):
-            raise ValueError("This network answers whole rows alone.")
+            raise ValueError("This network reads whole rows only.")
         batch, of_levels = normaliser.resume(sequences, lengths, state)
         of_reader = {name: state[name] for name in reader.state_shapes}
         inputs, channels, ahead = batch.inputs, self.channels, self._ahead(future)

@@ -1,20 +1,19 @@
-"""What a step sees behind itself, steps of earlier calls included: it knows no network."""
+"""Causal local attention over steps of earlier calls too, whose keys and values were kept."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-_BLOCK = 16  # steps that ask together; a single step costs as much as these
+_BLOCK = 16  # queries computed together; a single step costs as much as a block
 
 
-class Behind:
+class CachedAttention:
     """
-    Each step looks at itself and the ``window`` - 1 steps before it, kept ones among them.
+    Each step sees itself and the ``window`` - 1 steps before it, those of earlier calls included.
 
-    What is kept of earlier calls, (batch, window - 1, columns), stands before the steps of this
-    one, the last of it next to them; ``kept`` (batch, 1) says how many of it there are.  Steps
-    ask in blocks, each of the steps it reaches, so that the cost is that of time * (window + a
-    block).
+    The cache of keys, like that of values, is (batch, window - 1, columns) and stands before the
+    steps of this call; ``kept`` (batch, 1) counts the steps in it, which are its last ones.
+    Queries attend in blocks, each to the steps it reaches: the cost is time * (window + block).
     """
 
     def __init__(self, lengths: Tensor, time: int, window: int, kept: Tensor) -> None:
@@ -23,16 +22,16 @@ class Behind:
         self.before = window - 1
         self.blocks = (time + _BLOCK - 1) // _BLOCK
         device = lengths.device
-        one = torch.arange(_BLOCK, device=device)[:, None]
-        other = torch.arange(_BLOCK + self.before, device=device)
-        behind = one + self.before - other  # (block, reach)
+        query = torch.arange(_BLOCK, device=device)[:, None]
+        key = torch.arange(_BLOCK + self.before, device=device)
+        behind = query + self.before - key  # (block, reach): how much earlier the key is
         starts = torch.arange(self.blocks, device=device) * _BLOCK
-        steps = starts[:, None] + other - self.before  # (blocks, reach)
+        steps = starts[:, None] + key - self.before  # (blocks, reach)
         valid = (steps >= -kept[..., None]) & (steps < lengths[:, None, None])
         visible = ((behind >= 0) & (behind < window)) & valid[:, :, None]
-        # A padded step sees itself too: of an empty mask every runtime makes something else.
+        # A padded step sees itself too: runtimes differ in what they make of an empty mask.
         self.visible = (visible | (behind == 0)).flatten(0, 1)[:, None]
-        # Where what is reached, and what is kept, lies among all rows of all sequences.
+        # Rows of (batch * (window - 1 + time), ...): those each block reaches, those to keep.
         total = self.before + time
         rows = torch.arange(lengths.shape[0], device=device) * total
         reached = (steps + self.before).clamp(max=total - 1)
@@ -42,9 +41,9 @@ class Behind:
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """
-        Return what is found, (batch, time, heads, width) as the queries are.
+        Return softmax(Q K' / sqrt(width)) V, (batch, time, heads, width) as the queries are.
 
-        Keys and values are (batch, window - 1 + time, heads, width).
+        Keys and values are (batch, window - 1 + time, heads, width), the cache first.
         """
         heads, width = queries.shape[2:]
         missing = self.blocks * _BLOCK - self.time
@@ -59,10 +58,10 @@ class Behind:
         return joined[:, : self.time]
 
     def keep(self, joined: Tensor) -> Tensor:
-        """Return the last (batch, window - 1, columns) of all steps up to each row's length."""
+        """Return the next cache, (batch, window - 1, columns), of the cache and the new steps."""
         return _rows(joined, self.last).reshape(-1, self.before, joined.shape[2])
 
 
 def _rows(sequences: Tensor, rows: Tensor) -> Tensor:
-    """Return (rows, ...) of (batch, time, ...): a copy of each where it lies."""
+    """Return a copy of some rows, counted through the batch, of (batch, time, ...)."""
     return sequences.flatten(0, 1).index_select(0, rows)
