@@ -49,13 +49,18 @@ def _normaliser(recipe: Recipe, scaling: Scaling, *, missing: bool) -> Normalise
     network = recipe.network
     kind: Normalisation = "last" if network.chosen == "auto" else network.chosen
     columns = scaling, len(recipe.data.targets), len(recipe.data.ahead)
-    stops = _stops(network)
+    stops_at_length = _stops_at_length(network)
     if kind not in CAUSAL:
-        return Normaliser(*columns, kind=kind, missing=missing, stops=stops)
+        return Normaliser(*columns, kind=kind, missing=missing, stops_at_length=stops_at_length)
     memory = network.remembered(recipe.lengths[1]) if kind == "running" else None
     longest = max(recipe.lengths[1], SHORTEST_TRACE)
     return CausalNormaliser(
-        *columns, kind=kind, missing=missing, stops=stops, memory=memory, longest=longest
+        *columns,
+        kind=kind,
+        missing=missing,
+        stops_at_length=stops_at_length,
+        memory=memory,
+        longest=longest,
     )
 
 
@@ -74,7 +79,7 @@ def build_classifier(  # noqa: PLR0913  what is learnt from what
     ``weights`` (classes,) are of the classes in the loss.
     """
     network = recipe.network
-    normaliser = Standardiser(scaling, missing=missing, stops=_stops(network))
+    normaliser = Standardiser(scaling, missing=missing, stops_at_length=_stops_at_length(network))
     segments, width = _segments(network, normaliser.channels)
     reader = _reader(recipe, width, _steps(network, longest))
     head = ClassHead(network.hidden, classes, weights)
@@ -123,7 +128,7 @@ def _reader(recipe: Trained, channels: int, longest: int) -> Recurrent | SelfAtt
     )
 
 
-def _stops(network: NetworkRecipe) -> bool:
+def _stops_at_length(network: NetworkRecipe) -> bool:
     """Whether the reader itself looks at no step beyond a row's length."""
     own = network.kind != "attention" and network.score is None
     return own or network.segment is not None

@@ -37,11 +37,13 @@ class CausalNormaliser(Normaliser):
         *,
         kind: Normalisation,
         missing: bool,
-        stops: bool = False,
+        stops_at_length: bool = False,
         memory: int | None = None,
         longest: int = 1,
     ) -> None:
-        super().__init__(scaling, targets, known, kind=kind, missing=missing, stops=stops)
+        super().__init__(
+            scaling, targets, known, kind=kind, missing=missing, stops_at_length=stops_at_length
+        )
         self.moments = None if memory is None else RunningMoments(memory, longest)
 
     @property

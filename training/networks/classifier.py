@@ -14,19 +14,18 @@ class Standardiser(nn.Module):
     """
     Standardise every column by one mean and scale, and say what is missing.
 
-    ``stops`` is what it is in ``Normaliser``: a reader that looks no further than each row's
-    length needs no mask once exported.
+    ``stops_at_length`` means what it means in ``Normaliser``.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, scaling: Scaling, *, missing: bool, stops: bool = False) -> None:
+    def __init__(self, scaling: Scaling, *, missing: bool, stops_at_length: bool = False) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(scaling.mean.copy()))
         self.register_buffer("scale", torch.from_numpy(scaling.scale.copy()))
         self.missing = missing
-        self._needs_masks = missing or not stops
+        self._needs_masks = missing or not stops_at_length
         self.channels = len(scaling.mean) * (2 if missing else 1)
 
     def forward(self, sequences: Tensor, lengths: Tensor) -> Tensor:

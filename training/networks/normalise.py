@@ -85,8 +85,8 @@ class Normaliser(nn.Module):
     never observed keeps the global mean and scale.  No answer depends on the padding, in any
     bit: row statistics are gathered or summed from left to right.
 
-    ``stops`` says that the network reads no further than each row's length by itself, once
-    exported: what lies beyond then needs no mask, which costs a served batch several passes.
+    ``stops_at_length`` says that the exported network itself reads no further than each row's
+    length.  The padding then needs no mask, which would cost a served batch several passes.
     """
 
     mean: Tensor
@@ -100,7 +100,7 @@ class Normaliser(nn.Module):
         *,
         kind: Normalisation,
         missing: bool,
-        stops: bool = False,
+        stops_at_length: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(scaling.mean.copy()))
@@ -109,7 +109,7 @@ class Normaliser(nn.Module):
         self.known = known
         self.kind = kind
         self.missing = missing
-        self._needs_masks = missing or kind not in _UNSPREAD or not stops
+        self._needs_masks = missing or kind not in _UNSPREAD or not stops_at_length
         self.channels = len(scaling.mean) * (2 if missing else 1)
 
     def forward(self, sequences: Tensor, lengths: Tensor) -> Normalised:
