@@ -3,6 +3,7 @@
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from statistics import median
 
 import httpx
 import orjson
@@ -68,13 +69,14 @@ def test_a_refusal_does_not_wait_for_the_body_and_the_connection_goes_on(url):
         socket.create_connection((host, int(port)), timeout=10) as raw,
     ):
         large = filling(pool, client)
-        for more, request_id in (("", None), ("X-Request-Id: abc\r\n", "abc")):
+        seconds = []
+        for more, request_id in [("", None), ("X-Request-Id: abc\r\n", "abc")] * 5:
             began = time.monotonic()
             raw.sendall(head(len(BODY), more))  # and no body yet
             status, told, problem = answer(raw)
             if large.done():
                 pytest.skip("this machine is too fast")
-            assert time.monotonic() - began < 2
+            seconds.append(time.monotonic() - began)
             assert status == 503
             assert told["retry-after"] == "1"
             assert told["content-type"] == "application/problem+json"
@@ -82,6 +84,8 @@ def test_a_refusal_does_not_wait_for_the_body_and_the_connection_goes_on(url):
             assert problem["request_id"] == told["x-request-id"]
             assert request_id in {None, told["x-request-id"]}
             raw.sendall(BODY)  # which nobody wants any more
+        assert max(seconds) < 2
+        assert min(seconds) < 0.01  # whatever else this machine does
         assert len(large.result().json()["predictions"]) == COUNT
         raw.sendall(head(len(BODY)) + BODY)
         status, told, body = answer(raw)
@@ -96,10 +100,10 @@ def test_liveness_is_answered_while_the_queue_is_full(url):
     headers = {"content-type": "application/json"}
     with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=url, headers=headers) as client:
         large = filling(pool, client)
-        slowest, asked = 0.0, 0
+        seconds = []
         while not large.done():
             began = time.monotonic()
             assert client.get("/health/live").is_success
-            slowest, asked = max(slowest, time.monotonic() - began), asked + 1
-        assert asked
-        assert slowest < 2  # 50 ms on a quiet machine: see docs/overload.md
+            seconds.append(time.monotonic() - began)
+        assert max(seconds) < 2  # 50 ms on a quiet machine: see docs/overload.md
+        assert median(seconds) < 0.05
