@@ -22,6 +22,11 @@ SERIES = {"b": weeks(26, 330), "a": weeks(104, 350), "c": weeks(77, 310)}
 MONTHS = [24.8, 26.1, 26.4, 25.6, 24.3, 22.9, 21.9, 20.9, 20.5, 20.9, 21.6, 22.7]
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 def pyarrow_stream(table, most=None) -> bytes:
     sink = io.BytesIO()
     with ipc.new_stream(sink, table.schema) as writer:

@@ -20,6 +20,11 @@ SENT = stream(GOOD)
 LAST = datetime(9999, 12, 31)  # noqa: DTZ001  as polars has it
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 def changed(**columns):
     return GOOD.with_columns(**columns)
 

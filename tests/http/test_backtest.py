@@ -21,6 +21,11 @@ from training.windows import split, trained_on
 HORIZON, SEASON, SHORTEST, LONGEST = 13, 52, 26, 104  # of the GRU
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 async def ask(service: Service, body: object, model: str = GRU, **options):
     return await service.client.post(f"/v1/models/{model}/backtest", json=body, **options)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from click.testing import CliRunner, Result
 
 from examples.serving import serving
@@ -47,10 +48,15 @@ def trained(tmp_path_factory) -> Trained:
     return Trained(folder / "models", said)
 
 
-@pytest.fixture
-async def service(trained) -> AsyncIterator[Service]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting(trained) -> AsyncIterator[Service]:
     async with running(SMALL.model_copy(update={"models": trained.models})) as service:
         yield service
+
+
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
 
 
 def asked(series=NEW, **more) -> dict:

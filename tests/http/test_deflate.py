@@ -13,6 +13,11 @@ BODY = {"sequences": [weeks(30), weeks(40)]}
 PATH = f"/v1/models/{GRU}/predict"
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate", " GZIP "])
 async def test_who_names_one_coding_gets_it(service: Service, coding):
     plain = await service.client.post(PATH, json=BODY)

@@ -15,6 +15,11 @@ from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 GOOD = weeks(26)
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 def test_every_error_a_caller_can_meet_is_in_the_table():
     def below(module, base):
         return {

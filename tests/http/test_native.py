@@ -15,6 +15,11 @@ from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
 MONTHS = [24.8, 26.1, 26.4, 25.6, 24.3, 22.9, 21.9, 20.9, 20.5, 20.9, 21.6, 22.7]
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 async def test_each_sequence_is_answered_in_the_order_sent(service: Service):
     sequences = [
         {"id": f"s{length}", "values": weeks(length, start)}

@@ -18,6 +18,11 @@ WINDOWS = np.array([[[value] for value in weeks(30, start)] for start in (330, 3
 YEARS = np.array([[[20 + step % 12 + row] for step in range(24)] for row in range(2)])
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 async def infer(service: Service, *inputs, model=GRU, **top):
     body = {"inputs": list(inputs)} | top
     return await service.client.post(f"/v2/models/{model}/infer", json=body)
@@ -29,25 +34,26 @@ async def infer_binary(service: Service, *inputs, model=GRU, **top):
     return await service.client.post(path, content=content, headers=headers)
 
 
-async def test_the_server_says_who_it_is_that_it_lives_and_that_it_is_ready(service: Service):
-    found = (await service.client.get("/v2")).json()
-    assert found["name"] == "seqserve"
-    assert found["extensions"] == [
-        "binary_tensor_data",
-        "classification",
-        "model_configuration",
-        "model_repository",
-        "model_repository(unload_dependents)",
-        "statistics",
-    ]
-    assert (await service.client.get("/v2/health/live")).json() == {"live": True}
-    assert (await service.client.get("/v2/health/ready")).json() == {"ready": True}
-    for path in (f"/v2/models/{GRU}/ready", f"/v2/models/{GRU}/versions/1/ready"):
-        assert (await service.client.get(path)).json() == {"name": GRU, "ready": True}
-    await service.engine.__aexit__()
-    assert (await service.client.get("/v2/health/live")).status_code == 200
-    assert (await service.client.get("/v2/health/ready")).status_code == 503
-    assert (await service.client.get(f"/v2/models/{GRU}/ready")).status_code == 503
+async def test_the_server_says_who_it_is_that_it_lives_and_that_it_is_ready():
+    async with running() as service:
+        found = (await service.client.get("/v2")).json()
+        assert found["name"] == "seqserve"
+        assert found["extensions"] == [
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            "model_repository",
+            "model_repository(unload_dependents)",
+            "statistics",
+        ]
+        assert (await service.client.get("/v2/health/live")).json() == {"live": True}
+        assert (await service.client.get("/v2/health/ready")).json() == {"ready": True}
+        for path in (f"/v2/models/{GRU}/ready", f"/v2/models/{GRU}/versions/1/ready"):
+            assert (await service.client.get(path)).json() == {"name": GRU, "ready": True}
+        await service.engine.__aexit__()
+        assert (await service.client.get("/v2/health/live")).status_code == 200
+        assert (await service.client.get("/v2/health/ready")).status_code == 503
+        assert (await service.client.get(f"/v2/models/{GRU}/ready")).status_code == 503
 
 
 async def test_the_metadata_are_the_tensors_of_the_card(service: Service):

@@ -21,6 +21,11 @@ GOOD = tensor("sequences", WINDOW)
 PATH = f"/v2/models/{GRU}/infer"
 
 
+@pytest.fixture(scope="module")
+def service(lasting: Service) -> Service:
+    return lasting
+
+
 def spoilt(position, value):
     values = WINDOW.copy()
     values[position] = value
