@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from models.contract import ModelCard, Task
 from service.http.access.scopes import ANYONE, needs
 from service.http.prediction import ROUTING_KEY
+from service.http.problems.table import MEDIA_TYPE
 from service.http.request.limits import TIMEOUT
 from service.http.routes.tenants import TENANT
 from service.http.schemas import arrow
@@ -177,7 +178,7 @@ def _describe_keys(text: dict[str, Any]) -> None:
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     }
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    problem = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path, operations in text["paths"].items():
         for method, operation in operations.items():
             scopes = needs(method.upper(), path)  # a template is a path of its own pattern

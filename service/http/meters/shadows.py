@@ -6,10 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from service.engine.loading import LoadedModel
 from service.engine.shadow import Fate, Found
+from service.http.meters.batches import MODEL
 from service.sessions.observer import PairedErrors
 
-_SHADOW = ("model", "version")
-_TARGET = (*_SHADOW, "target")
+_TARGET = (*MODEL, "target")
 
 
 class ShadowMeter:
@@ -19,7 +19,7 @@ class ShadowMeter:
         self.requests = Counter(
             "seqserve_shadow_requests",
             "Requests that a shadow was to be asked, by what became of them",
-            (*_SHADOW, "outcome"),
+            (*MODEL, "outcome"),
             registry=registry,
         )
         self.values = Counter(

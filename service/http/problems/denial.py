@@ -45,7 +45,7 @@ async def _deny(
     began = time.perf_counter()
     response.headers["x-request-id"] = request_id
     await socket.send_denial_response(response)
-    seconds = time.perf_counter() - began
-    route = getattr(socket.scope.get("route"), "path", "none")
-    visit = Visit(request_id, "GET", socket.scope["path"], route, response.status_code, seconds)
-    records.add(visit._replace(reason=kind, caller=socket.scope.get("caller")))
+    seconds, status = time.perf_counter() - began, response.status_code
+    path, route = socket.scope["path"], getattr(socket.scope.get("route"), "path", "none")
+    caller = socket.scope.get("caller")
+    records.add(Visit(request_id, "GET", path, route, status, seconds, reason=kind, caller=caller))

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service.http.problems.table import MEDIA_TYPE
+
 
 class Problem(BaseModel):
     """RFC 9457."""
@@ -17,6 +19,6 @@ class Problem(BaseModel):
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}}
+    status: {"model": Problem, "content": {MEDIA_TYPE: {}}}
     for status in (400, 404, 413, 415, 422, 500, 503)
 }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.engine.jobs import Array
 from service.http.errors import InvalidRequest
+from service.http.schemas.wire import kind_of
 
 FEW = 64  # numbers, as a step of a session brings them
 PIECE = 2**15  # numbers; so many at once hold the interpreter for about a millisecond
@@ -26,7 +27,7 @@ def to_matrix(values: object, place: str) -> Array:
     run at C speed over the types; only a bad input is looked at element by element.
     """
     if type(values) is not list:
-        raise InvalidRequest(place, f"expected an array, got {_kind(values)}")
+        raise InvalidRequest(place, f"expected an array, got {kind_of(values)}")
     if not values:
         raise InvalidRequest(place, "expected at least one step, got an empty array")
     first = values[0]
@@ -80,7 +81,7 @@ def _bad_step(values: list[Any], place: str, begin: int, first: object) -> Inval
     for step, value in enumerate(values, begin):
         if nested != (type(value) is list) or not (nested or type(value) in _NUMBER_OR_NULL):
             wanted = "an array as in the first step" if nested else "a number or null"
-            return InvalidRequest(f"{place}[{step}]", f"expected {wanted}, got {_kind(value)}")
+            return InvalidRequest(f"{place}[{step}]", f"expected {wanted}, got {kind_of(value)}")
     return InvalidRequest(place, "expected numbers or arrays of numbers")
 
 
@@ -94,11 +95,7 @@ def _bad_element(values: list[Any], place: str, begin: int, width: int) -> Inval
         for feature, value in enumerate(row):
             if type(value) not in _NUMBER_OR_NULL:
                 return InvalidRequest(
-                    f"{place}[{step}][{feature}]", f"expected a number or null, got {_kind(value)}"
+                    f"{place}[{step}][{feature}]",
+                    f"expected a number or null, got {kind_of(value)}",
                 )
     return InvalidRequest(place, "expected arrays of numbers")
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
-    return "null" if value is None else names.get(type(value), "a number")

@@ -1,18 +1,17 @@
 """What a classifier answers in JSON: a label and the probability of each class; reads nothing."""
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from models.contract import ModelCard
 from service.engine.jobs import Answer
 from service.http.errors import InvalidRequest
 from service.http.schemas.plain import SeriesRequest
+from service.http.schemas.wire import WireModel
 
 
-class ClassOut(BaseModel):
+class ClassOut(WireModel):
     """The class of one sequence, and how probable each is; the probabilities sum to one."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     label: str = Field(description="the most probable class")
     probabilities: dict[str, float]

@@ -13,9 +13,10 @@ from service.engine.jobs import Answer, Array, Row
 from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.schemas.document import parse
 from service.http.schemas.oip_outputs import entries, named, wanted_outputs, write_output
-from service.http.schemas.oip_parameters import kind, request_parameters, unknown_field
+from service.http.schemas.oip_parameters import request_parameters, unknown_field
 from service.http.schemas.reply import Reply
 from service.http.schemas.tensors import ENTRY, Tensor, TensorReader, float32, int64, subscript
+from service.http.schemas.wire import kind_of
 
 HEADER_LENGTH = "inference-header-content-length"
 BINARY = "application/octet-stream"
@@ -87,7 +88,7 @@ def _header(body: bytes, size: int) -> dict[str, Any]:
         )
     header = parse(body, "The body") if size == len(body) else parse(body[:size], "The header")
     if not isinstance(header, dict):
-        raise InvalidRequest("the body", f"expected an object, got {kind(header)}")
+        raise InvalidRequest("the body", f"expected an object, got {kind_of(header)}")
     if not header.keys() <= _FIELDS:
         raise unknown_field(header, _FIELDS, "")
     return header

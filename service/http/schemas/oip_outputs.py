@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from models.contract import ATTENTION, PREDICTIONS, ModelCard, Task
 from service.engine.jobs import Answer, Array
 from service.http.errors import InvalidRequest
-from service.http.schemas.oip_parameters import flag, kind, parameters_of, unknown_field
+from service.http.schemas.oip_parameters import flag, parameters_of, unknown_field
+from service.http.schemas.wire import kind_of
 
 MEAN = "mean"  # (batch, horizon, targets), of a forecaster
 CLASSIFICATION = "classification"
@@ -84,11 +85,11 @@ def entries(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each object of a list, of these fields alone, with its place; raise InvalidRequest."""
     if type(listed) is not list:
-        raise InvalidRequest(place, f"expected an array, got {kind(listed)}")
+        raise InvalidRequest(place, f"expected an array, got {kind_of(listed)}")
     for index, entry in enumerate(listed):
         where = f"{place}[{index}]"
         if type(entry) is not dict:
-            raise InvalidRequest(where, f"expected an object, got {kind(entry)}")
+            raise InvalidRequest(where, f"expected an object, got {kind_of(entry)}")
         if not entry.keys() <= fields:
             raise unknown_field(entry, fields, where)
         yield where, entry

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from service.http.errors import InvalidRequest
-from service.http.schemas.wire import unknown
+from service.http.schemas.wire import kind_of, unknown
 
 _MAX_MICROSECONDS = 10**15
 _STREAMS = "this protocol's sequences are not kept here; POST /v1/models/{name}/sessions opens one"
@@ -17,7 +17,6 @@ _SILENT: Mapping[str, tuple[frozenset[Any], str]] = {
     "sequence_end": (frozenset({False}), _STREAMS),
 }
 _KNOWN = frozenset({"binary_data_output", "timeout", *_SILENT})
-_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
 
 
 class RequestParameters(NamedTuple):
@@ -61,13 +60,8 @@ def flag(parameters: dict[str, Any], key: str, place: str, *, default: bool) -> 
     """Return one that is true or false; raise InvalidRequest."""
     value = parameters.get(key, default)
     if type(value) is not bool:
-        raise InvalidRequest(f"{place}.{key}", f"expected true or false, got {kind(value)}")
+        raise InvalidRequest(f"{place}.{key}", f"expected true or false, got {kind_of(value)}")
     return value
-
-
-def kind(value: object) -> str:
-    """Say what a JSON value is, without saying the value."""
-    return "null" if value is None else _KINDS.get(type(value), "a number")
 
 
 def unknown_field(entry: dict[str, Any], known: frozenset[str], place: str) -> InvalidRequest:

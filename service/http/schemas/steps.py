@@ -1,6 +1,5 @@
 """The steps of sessions as JSON: what was sent, held against the session, and its answer."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -34,8 +33,6 @@ from service.sessions.errors import Unfit
 from service.sessions.steps import Inputs
 from service.sessions.stream import Stream, missing_steps
 from service.sessions.turns import Forecast
-
-Static = Mapping[str, float | str]
 
 
 class _Item(WireModel):

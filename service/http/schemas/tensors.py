@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from service.http.errors import InvalidRequest
 from service.http.schemas.arrays import to_array
-from service.http.schemas.oip_parameters import kind, parameters_of
+from service.http.schemas.oip_parameters import parameters_of
+from service.http.schemas.wire import kind_of
 
 Tensor = NDArray[Any]
 
@@ -75,7 +76,7 @@ class TensorReader:
     def _take(self, size: object, shape: list[int], dtype: np.dtype[Any], place: str) -> Tensor:
         count = prod(shape)
         if type(size) is not int or size != count * dtype.itemsize:
-            got = size if type(size) is int else kind(size)
+            got = size if type(size) is int else kind_of(size)
             raise InvalidRequest(
                 place, f"the shape takes {count * dtype.itemsize} bytes, but it says {got}"
             )
@@ -91,7 +92,7 @@ class TensorReader:
 def _shape(shape: object, ranks: tuple[int, ...], place: str) -> list[int]:
     if type(shape) is not list or len(shape) not in ranks:
         wanted = " or ".join(map(str, ranks))
-        got = f"{len(shape)}" if type(shape) is list else kind(shape)
+        got = f"{len(shape)}" if type(shape) is list else kind_of(shape)
         raise InvalidRequest(place, f"expected {wanted} dimensions, got {got}")
     for axis, size in enumerate(shape):
         if type(size) is not int or size < 1:
@@ -101,7 +102,7 @@ def _shape(shape: object, ranks: tuple[int, ...], place: str) -> list[int]:
 
 def _from_json(data: object, shape: list[int], wanted: TensorType, place: str) -> Tensor:
     if type(data) is not list:
-        raise InvalidRequest(place, f"expected an array, got {kind(data)}")
+        raise InvalidRequest(place, f"expected an array, got {kind_of(data)}")
     nested = bool(data) and type(data[0]) is list and len(shape) > 1
     flat = _flatten(data, shape, place) if nested else data
     if not set(map(type, flat)) <= wanted.numbers:
@@ -132,7 +133,7 @@ def _bad_level(level: list[Any], shape: list[int], axis: int, place: str) -> Inv
         for index, part in enumerate(level)
         if type(part) is not list or len(part) != size
     )
-    got = f"{len(part)}" if type(part) is list else kind(part)
+    got = f"{len(part)}" if type(part) is list else kind_of(part)
     where = subscript(index, shape[:axis])
     return InvalidRequest(f"{place}{where}", f"expected an array of {size}, got {got}")
 
@@ -142,7 +143,7 @@ def _not_a_number(
 ) -> InvalidRequest:
     index = next(index for index, value in enumerate(flat) if type(value) not in wanted.numbers)
     noun = "a whole number" if wanted.numbers == {int} else "a number or null"
-    got = "a fraction" if type(flat[index]) is float else kind(flat[index])
+    got = "a fraction" if type(flat[index]) is float else kind_of(flat[index])
     return InvalidRequest(f"{place}{subscript(index, shape)}", f"expected {noun}, got {got}")
 
 

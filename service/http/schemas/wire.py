@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from service.http.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+from service.http.schemas.reply import JSON
 
 Wire = TypeVar("Wire", bound=BaseModel)
 MOST_KEYS = 64  # of an object; a fault is looked for in each
 _UNKNOWN = "extra_forbidden"  # pydantic's word for a field that is not there
 _CHOICES = frozenset({"constrained-int", "constrained-str"})  # pydantic's, of what may be either
 _OWN_WORDS = _CHOICES | {"[key]"}  # that pydantic puts into places, and no caller wrote
+_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
 _CLOSE = 0.75  # to be taken for another; 1 is the same
 
 
@@ -29,6 +29,11 @@ class Out(BaseModel):
     """What the service tells."""
 
     model_config = ConfigDict(frozen=True)
+
+
+def kind_of(value: object) -> str:
+    """Say what a JSON value is, without saying the value."""
+    return "null" if value is None else _KINDS.get(type(value), "a number")
 
 
 def validated(kind: type[Wire], document: object, place: str = "") -> Wire:
@@ -70,11 +75,11 @@ def unknown(name: str, known: Iterable[str]) -> str:
     return f"unknown field; expected {' or '.join(fields)}" if fields else "unknown field"
 
 
-def _misspells(fault: "ErrorDetails", missing: "ErrorDetails") -> bool:
+def _misspells(fault: ErrorDetails, missing: ErrorDetails) -> bool:
     return fault["type"] == _UNKNOWN and fault["loc"][:-1] == missing["loc"][:-1]
 
 
-def _is_choice(fault: "ErrorDetails", first: "ErrorDetails") -> bool:
+def _is_choice(fault: ErrorDetails, first: ErrorDetails) -> bool:
     return fault["loc"][:-1] == first["loc"][:-1] and not fault["type"].endswith("_type")
 
 
@@ -92,6 +97,4 @@ def _fields(kind: type[BaseModel], holder: Iterable[int | str]) -> Iterable[str]
 def body_of(wire: type[BaseModel], *, required: bool = False) -> dict[str, Any]:
     """Describe to OpenAPI a body that the routes read themselves."""
     schema = {"$ref": f"#/components/schemas/{wire.__name__}"}
-    return {
-        "requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}
-    }
+    return {"requestBody": {"required": required, "content": {JSON: {"schema": schema}}}}
