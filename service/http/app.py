@@ -89,7 +89,7 @@ def create_app(  # noqa: PLR0913, PLR0917  one part each
         app.add_middleware(Guard, gate=gate, records=parts.records)
     app.add_middleware(HeadAsGet)
     app.add_middleware(Recorder, records=parts.records, tidy=parts.tidy)
-    write = describe(app, keys=parts.keys is not None)
+    write = describe(app, keys=parts.key_gate is not None)
     app.router.routes.insert(0, described.route(engine, write))
     return app
 

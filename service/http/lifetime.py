@@ -37,8 +37,8 @@ def lifetime(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[St
             if parts.sessions is not None:
                 stack.push_async_callback(parts.sessions.end)
                 await stack.enter_async_context(sweeper(parts.sessions))
-            if parts.keys is not None:
-                await stack.enter_async_context(parts.keys.followed())
+            if parts.key_gate is not None:
+                await stack.enter_async_context(parts.key_gate.followed())
             await stack.enter_async_context(Pulse(parts.metrics, parts.engine))
             yield _state(parts)
         parts.metrics.flush()
@@ -51,6 +51,8 @@ def _state(parts: Parts) -> State:
     engine, records = parts.engine, parts.records
     state: State = {STOPPING: Stopping(engine), RECORDS: records}
     if parts.settings.express:
-        state[EXPRESS] = Express(engine, parts.limits, records, parts.tidy, HOT_ROUTES, parts.keys)
+        state[EXPRESS] = Express(
+            engine, parts.limits, records, parts.tidy, HOT_ROUTES, parts.key_gate
+        )
         state[SHEDDING] = Shedding(parts.metrics.requests)
     return state

@@ -33,7 +33,7 @@ class Parts:
         self.store = store
         self.tracing = tracing
         self.gate = gate
-        self.keys = gate if isinstance(gate, Gate) else None
+        self.key_gate = gate if isinstance(gate, Gate) else None
         self.limits = _limits(settings)
         self.records = Records(metrics, log_requests=settings.access_log, tracing=tracing)
         self.tidy = Tidy()

@@ -143,7 +143,11 @@ class Gate:
 
 
 def rule_for(asked: AsgiScope) -> Rule | None:
-    """Return the rule of a request, None where there is none; a refusal is counted under it."""
+    """
+    Return the rule of a request, None where there is none.
+
+    It is left there as the request's route, under which a refusal is counted.
+    """
     method = "WEBSOCKET" if asked["type"] == "websocket" else asked["method"]
     rule = rule_of(method, asked["path"])
     asked["route"] = rule  # the router will say more

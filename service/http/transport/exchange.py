@@ -149,8 +149,8 @@ class Exchange:
 
     def _expire(self) -> None:
         if not self.response_complete:
-            self.keep_alive = self.keep_alive and not self.more_body
             whole = not self.more_body
+            self.keep_alive = self.keep_alive and whole
             self.refuse(self._express.limits.late(self._milliseconds, whole=whole))
 
     def refuse(self, error: Exception) -> None:
@@ -167,14 +167,14 @@ class Exchange:
         self, status: int, body: bytes, media_type: str | None, headers: Mapping[str, str]
     ) -> None:
         connection = self._connection
-        every = self._express.written(connection.server_state.default_headers)
+        every = self._express.every(connection.server_state.default_headers)
         self._sent, close = len(body), not self.keep_alive
         connection.begin_answer()
         connection.transport.write(
             written(status, every, self._request_id, body, media_type, headers, close=close)
         )
         self._end(status)
-        if not self.keep_alive:
+        if close:
             connection.hang_up()
         connection.on_response_complete()
 

@@ -89,7 +89,7 @@ class Express:
         self.loop = asyncio.get_running_loop()
         self._routes = [(hot.matcher(), hot) for hot in routes]
         self._paths: dict[bytes, tuple[HotRoute, str, Which]] = {}
-        self._written: tuple[Headers, bytes] = (), b""
+        self._every: tuple[Headers, bytes] = (), b""
 
     def head(self, url: bytes, headers: Headers) -> Head | None:
         """Return what a request says if it is plain; ``headers`` have names in lower case."""
@@ -136,11 +136,11 @@ class Express:
         """Count one more request of a key, if it may."""
         return self._gate is None or self._gate.passes(grant)
 
-    def written(self, headers: Headers) -> bytes:
-        """Return the headers of every answer as bytes; uvicorn makes new ones each second."""
-        if headers is not self._written[0]:
-            self._written = headers, lines(headers)
-        return self._written[1]
+    def every(self, headers: Headers) -> bytes:
+        """Return the headers of every answer as lines; uvicorn makes new ones each second."""
+        if headers is not self._every[0]:
+            self._every = headers, lines(headers)
+        return self._every[1]
 
     def _recognise(self, url: bytes) -> tuple[HotRoute, str, Which] | None:
         for pattern, hot in self._routes:

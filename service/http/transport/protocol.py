@@ -120,6 +120,7 @@ class Protocol(Bounded):
         self.transport.close()
 
     def _plain(self) -> Exchange | Shed | None:
+        """Return what answers a request on the short way, None where it must go the long one."""
         express: Express | None = self.app_state.get(EXPRESS)
         parser, head = self.parser, self._head
         if (
@@ -146,9 +147,13 @@ class Protocol(Bounded):
         self._upgrading, self._chunks = False, None
         keep_alive = parser.should_keep_alive()
         if keep_alive and model.batcher.full:
-            shedding: Shedding = self.app_state[SHEDDING]
-            every = express.written(self.server_state.default_headers)
-            self.begin_answer()
-            self.transport.write(shedding.refuse(head, every))
-            return SHED
+            return self._shed(express, head)
         return Exchange(express, self, head, model, keep_alive=keep_alive)
+
+    def _shed(self, express: Express, head: Head) -> Shed:
+        """Refuse a request whose body nobody will read."""
+        shedding: Shedding = self.app_state[SHEDDING]
+        every = express.every(self.server_state.default_headers)
+        self.begin_answer()
+        self.transport.write(shedding.refuse(head, every))
+        return SHED
