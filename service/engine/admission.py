@@ -1,4 +1,4 @@
-"""The last gate before the queue: rows that do not fit the card never reach ONNX Runtime."""
+"""Check rows against the card before they are queued: none that does not fit is ever run."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from service.engine.jobs import Array, Row
 
 
 def check_rows(rows: Sequence[Row], card: ModelCard) -> None:
-    """Raise InvalidSequence naming the first row, and value, that does not fit."""
+    """Raise InvalidSequence for the first row that does not fit, naming the row and value."""
     if len(rows) > 1 and _all_plain(rows, card):
         return
     for index, row in enumerate(rows):
@@ -23,7 +23,7 @@ def check_rows(rows: Sequence[Row], card: ModelCard) -> None:
 
 
 def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
-    """Whether no row gives cause to look closer: the common case, by the request, not the row."""
+    """Whether all rows certainly fit: a fast check of the common case, for a whole request."""
     features, shortest, longest = len(card.features), card.min_length, card.max_length
     for row in rows:
         shape = row.sequence.shape
@@ -37,7 +37,11 @@ def _all_plain(rows: Sequence[Row], card: ModelCard) -> bool:
 def unfit_steps(
     values: Sequence[Array], futures: Sequence[Array | None], card: ModelCard
 ) -> dict[int, InvalidSequence]:
-    """Return what does not fit of steps, (steps, features) and (horizon, known), by its place."""
+    """
+    Return the errors of steps that do not fit, by their index.
+
+    Each step brings values (steps, features) and, or None, a future (horizon, known).
+    """
     shape = (len(card.features),)
     if (
         not card.known
@@ -57,7 +61,7 @@ def unfit_steps(
 
 
 def _finite_together(values: Sequence[Array]) -> bool:
-    """Whether all values are finite: the common case, asked of all at once."""
+    """Whether all values are finite, checked in one pass."""
     return bool(np.isfinite(np.concatenate(values)).all())
 
 
@@ -81,13 +85,13 @@ def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[
         raise InvalidSequence(
             place, f"expected {card.min_length} to {card.max_length} steps, got {length}"
         )
-    # What the answer goes on from: the targets, or all that a classifier reads.
+    # A forecast continues the targets; a classifier reads all columns.
     if card.missing_values and np.isnan(sequence[:, : len(card.targets) or None]).all():
         raise InvalidSequence(place, "every value is missing, which leaves nothing to go on from")
 
 
 def _check_stream(row: Row, card: ModelCard, place: str) -> None:
-    """Check a part of a stream, which may be short, or all missing where values may be."""
+    """Check one part of a stream: unlike a sequence it may be shorter, or all missing."""
     check_steps(row.sequence, card, f"{place}.values", card.features)
     if not 1 <= len(row.sequence) <= card.max_length:
         raise InvalidSequence(

@@ -1,4 +1,4 @@
-"""Feed the runner threads with batches: the only module that owns threads."""
+"""Collect rows into batches and run them in threads: the only module that owns runner threads."""
 
 import asyncio
 import logging
@@ -19,9 +19,9 @@ from service.engine.scheduler import BatchPolicy
 
 log = logging.getLogger(__name__)
 
-# Seconds that the loop may be kept from its clients by a run while it refuses some of them.
+# Seconds a batch may take on the event loop while the service is overloaded.
 PROMPT = 0.002
-AHEAD = 2  # batches of a large request taken for each thread: one that runs, one that is next
+AHEAD = 2  # batches of a large request per thread: one that runs, and the next one
 
 
 class Runner(Protocol):
@@ -36,10 +36,10 @@ class Slots:
     """
     Where batches may run.
 
-    ``share`` runner threads belong to this process; ``spare`` ones are lent to requests that
-    fill more than one batch, which would otherwise leave processors idle.  A batch foretold to
-    take at most ``inline_seconds`` runs on the event loop itself, without a hand-over: always
-    if the share is one thread, else only if nothing runs and nobody else waits.
+    ``share`` is this process's number of runner threads; the ``spare`` ones are used only by
+    requests that fill more than one batch, which would otherwise leave processors idle.  A batch
+    estimated to take at most ``inline_seconds`` runs on the event loop itself, without a
+    hand-over: always if the share is one thread, else only if nothing else runs or waits.
     """
 
     share: int = 1
@@ -48,17 +48,18 @@ class Slots:
 
     @property
     def total(self) -> int:
-        """All runner threads."""
+        """The number of all runner threads."""
         return self.share + self.spare
 
 
 class Batcher:
     """
-    One model's waiting room and its runner threads.
+    One model's queue and its runner threads.
 
-    A free slot first, a batch second: a batch is whatever arrived while the last one ran.
-    Nothing polls and no task runs: a submission or a finished batch starts the next one.
-    All methods belong to one event loop; only ``Runner.run`` is called from threads.
+    A batch is formed only when a thread is free, of whatever arrived while the last one ran, so
+    there is no delay to tune.  Nothing polls and no task runs: a submission or the end of a batch
+    starts the next one.  Call all methods on one event loop; only ``Runner.run`` is called from
+    threads.
     """
 
     def __init__(  # noqa: PLR0913  one part each
@@ -82,8 +83,8 @@ class Batcher:
         self._observer = observer
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._dispatching = False  # whether a dispatch is already on the loop's agenda
-        self._seen = 0  # how many waited at the last look
+        self._dispatching = False  # whether a call of _dispatch is scheduled
+        self._seen = 0  # sequences that waited at the last call of _gathers
         self._refusing = False
         self._idle: asyncio.Future[None] | None = None  # set while closing
 
@@ -94,12 +95,12 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """How many sequences wait."""
+        """The number of sequences in the queue."""
         return len(self._scheduler)
 
     @property
     def full(self) -> bool:
-        """Whether a request made now would be refused, whatever it asks."""
+        """Whether any request made now would be refused for want of room."""
         return self._scheduler.full(self._clock())
 
     @property
@@ -110,7 +111,7 @@ class Batcher:
         self, rows: Sequence[Row], *, background: bool = False
     ) -> tuple[list[Answer], Timing]:
         """
-        Answer rows in order; cancel to leave.  What is background lets all others pass.
+        Answer rows in order; cancel to withdraw.  ``background`` runs only if no others wait.
 
         Raises EngineStopped, Overloaded or InferenceFailed.
         """
@@ -139,9 +140,9 @@ class Batcher:
         background: bool = False,
     ) -> Ticket:
         """
-        Let a request of at least one row in; ``tell`` gets its ticket when it is over.
+        Queue a request of at least one row; ``tell`` is called with its ticket when it is done.
 
-        Whoever has been told, or does not want to be any more, calls ``release``.
+        Call ``release`` after that, or earlier to withdraw the request.
         Raises EngineStopped or Overloaded.
         """
         if self._refusing:
@@ -155,14 +156,14 @@ class Batcher:
         return ticket
 
     def release(self, ticket: Ticket) -> None:
-        """Let go of a request: of its answers, and of what of it still waits."""
+        """Withdraw what still waits of a request, and drop its answers."""
         if not ticket.answered:
             self._scheduler.discard(ticket.jobs)
             self._report_waiting()
         ticket.release()
 
     async def close(self) -> None:
-        """Refuse newcomers, finish what was accepted, and let the threads go."""
+        """Refuse new requests, finish those accepted, and end the threads."""
         self._refusing = True
         if not self._resting:
             self._idle = self._idle or self._loop.create_future()
@@ -170,13 +171,13 @@ class Batcher:
         self._threads.shutdown(wait=False)
 
     def _wake(self) -> None:
-        # When a turn of the loop brings nobody new: what arrived together leaves together.
+        # Not at once: requests that arrive in the same turn of the loop share a batch.
         if not self._dispatching and self._running < AHEAD * self.slots.total:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
 
     def _gathers(self) -> bool:
-        """Whether somebody came since the last look, so that more may come with the next turn."""
+        """Whether requests came since the last call, so that the next turn may bring more."""
         seen, self._seen = self._seen, self.waiting
         return seen < self.waiting < self._enough
 
@@ -200,17 +201,17 @@ class Batcher:
             self._report_waiting()
             sound = True
         finally:
-            if not sound:  # no thread, or a defect of ours: nobody may be left waiting for it
+            if not sound:  # no thread could start, or a bug: nobody may be left waiting
                 self._die(batch)
             if self._idle and not self._idle.done() and self._resting:
                 self._idle.set_result(None)
 
     def _may_start(self, now: float) -> bool:
         """
-        Whether somebody waits, and the oldest request may start a batch now.
+        Whether a request waits, and the oldest one may start a batch now.
 
-        Of a request of many batches one more for each thread lies ready, so that no thread waits
-        for the loop between two of them.
+        A request of many batches may hold one more than runs for each thread, so that no thread
+        waits for the event loop between two of them.
         """
         leader = self._scheduler.leader(now)
         if leader is None:
@@ -221,7 +222,7 @@ class Batcher:
         return self._running < self.slots.total and small < self.slots.share
 
     def _is_bulk(self, job: Job) -> bool:
-        ticket = job.ticket  # what can wait is lent no threads, and none of its batches lies ready
+        ticket = job.ticket  # background requests get no spare threads and no batch in advance
         return not ticket.background and len(ticket.jobs) > self._scheduler.useful_size(job.length)
 
     def _runs_here(self, batch: Sequence[Job], now: float) -> bool:
@@ -229,7 +230,7 @@ class Batcher:
         if self._scheduler.overloaded(now):
             limit = min(limit, PROMPT)
         if not limit or batch[0].ticket.background or self._is_bulk(batch[0]):
-            return False  # the loop is for those who wait
+            return False  # these may take a while
         if self.slots.share > 1 and (self._running or self.waiting):
             return False
         return self._costs.seconds(len(batch), max(job.length for job in batch)) <= limit
@@ -241,7 +242,7 @@ class Batcher:
         self._running_bulk += bulk
 
     def _execute(self, batch: Sequence[Job], taken_at: float, bulk: bool) -> None:  # noqa: FBT001
-        """Run one batch in a runner thread, and hand its outcome to the loop whatever happens."""
+        """Run a batch in a runner thread, and pass its outcome to the loop whatever happens."""
         ended = RuntimeError("The runner thread ended.")
         outcome = Outcome([ended] * len(batch), taken_at, taken_at, 0.0)
         try:

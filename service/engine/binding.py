@@ -1,8 +1,8 @@
 """
-Runs through ONNX Runtime's IO binding, from buffers that are kept from batch to batch.
+Run a session by ONNX Runtime's IO binding, from input buffers that are reused.
 
-Written for CUDA, where it saves allocations and, from page-locked memory, a copy on the host.
-Which memory that is, whoever opened the session knows: nothing is imported from the runtime.
+Written for CUDA, where it saves allocations and, with page-locked memory, a copy on the host.
+The caller supplies the allocators, so nothing is imported from the runtime here.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ CAPACITY = 64 * 2**20  # bytes of buffers kept between runs, a model
 
 
 class HostTensor(NamedTuple):
-    """One memory on the host, as numpy sees it and as the runtime does."""
+    """A tensor in host memory, as numpy and as the runtime see it."""
 
     array: NDArray[Any]
     value: Any  # an OrtValue
@@ -50,7 +50,7 @@ class Inputs:
         return sum(tensor.array.nbytes for tensor in self.tensors.values())
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Replace all that was there by the rows, and by rows of one step to fill the bucket."""
+        """Overwrite the buffers with rows, and with rows of one step to fill the bucket."""
         fill(
             [row.sequence for row in rows],
             self.tensors[SEQUENCES].array,

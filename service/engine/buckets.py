@@ -1,4 +1,4 @@
-"""Few shapes instead of many: a batch's (batch, time) rounded up; arithmetic only."""
+"""Round the shape (batch, time) of a batch up, so that few different shapes run."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ STEPS_PER_OCTAVE = 4
 
 
 class Bucket(NamedTuple):
-    """The shape of a rectangle that a batch is padded to."""
+    """The shape that a batch is padded to."""
 
     size: int  # rows
     steps: int  # time steps

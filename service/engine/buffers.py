@@ -1,4 +1,4 @@
-"""Things made for a bucket, kept from batch to batch and never lent twice at once; any things."""
+"""A pool of reusable objects, such as input buffers, one kind per bucket."""
 
 import threading
 from collections import OrderedDict
@@ -10,11 +10,11 @@ from service.engine.buckets import Bucket
 
 
 class Sized(Protocol):
-    """What takes memory."""
+    """An object of known size."""
 
     @property
     def nbytes(self) -> int:
-        """The bytes it takes."""
+        """Its size in bytes."""
 
 
 Thing = TypeVar("Thing", bound=Sized)
@@ -22,9 +22,10 @@ Thing = TypeVar("Thing", bound=Sized)
 
 class Pool(Generic[Thing]):
     """
-    Lend what ``make`` made for a bucket; keep at most ``capacity`` bytes of what is not lent.
+    Lend objects made by ``make`` for a bucket, each to one borrower at a time.
 
-    The buckets longest unused go first.  May be used by several threads at once.
+    At most ``capacity`` bytes are kept for reuse; the buckets unused for the longest go first.
+    May be used by several threads at once.
     """
 
     def __init__(self, make: Callable[[Bucket], Thing], capacity: int) -> None:
@@ -36,12 +37,12 @@ class Pool(Generic[Thing]):
 
     @property
     def kept(self) -> int:
-        """The bytes of what is not lent."""
+        """The bytes kept for reuse, without what is lent."""
         return self._kept
 
     @contextmanager
     def lend(self, bucket: Bucket) -> Iterator[Thing]:
-        """Lend a thing of the bucket; what was in use when something failed is not used again."""
+        """Lend an object of the bucket; it is not reused if the block raises."""
         thing = self._take(bucket) or self._make(bucket)
         yield thing
         self._give_back(bucket, thing)

@@ -1,4 +1,4 @@
-"""What is in memory, and which version answers to which name: no files, no tasks."""
+"""The models in memory, and which version answers under which name: no files, no tasks."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,22 +13,22 @@ from service.engine.traffic import Split
 from service.engine.vetting.report import Report
 
 Key: TypeAlias = tuple[str, int]  # name and version
-Which: TypeAlias = int | str | None  # a version, an alias, or None: whose turn it is
-MAIN = ""  # an alias that every model has: the version that answers most of who names none
+Which: TypeAlias = int | str | None  # a version, an alias, or None: as the traffic is divided
+MAIN = ""  # an alias every model has, of the version with the largest share of the traffic
 State: TypeAlias = Literal["READY", "LOADING", "UNAVAILABLE"]
 
 
 class Failure(NamedTuple):
-    """Why a version was not loaded, and which file that was."""
+    """Why a version could not be loaded, and the stamp of its file."""
 
     stamp: Stamp | None
     reason: str
-    report: Report | None = None  # None: it was not its checks that failed
+    report: Report | None = None  # None: it did not fail in its checks
 
 
 @dataclass(frozen=True, slots=True)
 class VersionState:
-    """Where a version stands; ``reason`` says why it is not ready, or what for it is."""
+    """The state of a version; ``reason`` says why it is not ready."""
 
     name: str
     version: int
@@ -38,10 +38,10 @@ class VersionState:
 
 @dataclass(slots=True)
 class Shelf:
-    """One model: the state asked for, and what is in force of it."""
+    """One model: the state it should be in (``serving``), and what of it is in force."""
 
     serving: Serving = field(default_factory=Serving)
-    problems: list[str] = field(default_factory=list)  # what is asked for, and not in force
+    problems: list[str] = field(default_factory=list)  # what of ``serving`` is not in force
     traffic: Split[LoadedModel] | None = None  # None: nobody serves
     aliases: dict[str, LoadedModel] = field(default_factory=dict)
     shadow: LoadedModel | None = None
@@ -49,17 +49,17 @@ class Shelf:
 
     @property
     def main(self) -> LoadedModel | None:
-        """The version that answers most of who names none."""
+        """The version with the largest share of the traffic."""
         return self.traffic.main if self.traffic else None
 
     @property
     def silenced(self) -> bool:
-        """Whether nobody serves because somebody has unloaded something."""
+        """Whether no version serves because an operator has unloaded it."""
         return not self.traffic and bool(self.serving.offline or self.serving.withdrawn)
 
     @property
     def wanted(self) -> set[int]:
-        """The versions that something asks for."""
+        """The versions that the traffic, an alias, the shadow or a load keeps in memory."""
         found = {model.entry.version for model in (*self.aliases.values(), *self.loaded)}
         if self.traffic:
             found |= {model.entry.version for model, _ in self.traffic.choices}
@@ -68,9 +68,9 @@ class Shelf:
 
 class Catalogue:
     """
-    The models in memory, by name and version, and what they answer to.
+    The models in memory, by name and version, and the names they answer under.
 
-    ``answering`` and ``splits`` are what a request looks into; all else follows from the shelves.
+    Requests read ``answering`` and ``splits`` only; both are derived from the shelves.
     """
 
     def __init__(self, shadows: ShadowObserver | None = None) -> None:
@@ -100,7 +100,7 @@ class Catalogue:
             del self.versions[name]
 
     def index(self, name: str) -> list[VersionState]:
-        """Say where each version of a model stands, oldest first."""
+        """Return the state of each version of a model, oldest first."""
         in_memory = {version for model, version in self.memory if model == name}
         versions = sorted(in_memory | {*self.versions.get(name, [])})
         return [self.state(name, version) for version in versions]
@@ -110,7 +110,7 @@ class Catalogue:
         return [model for (key, _), model in sorted(self.memory.items(), key=_key) if key == name]
 
     def keep(self, model: LoadedModel, stamp: Stamp | None) -> None:
-        """Take a version into memory, in the place of one of the same number."""
+        """Keep a loaded version, in place of one of the same number."""
         key = model.entry.name, model.entry.version
         self.memory[key] = model
         self.stamps[key] = stamp
@@ -119,7 +119,7 @@ class Catalogue:
             self.answering[key] = model
 
     def forget_failures(self, name: str, but: Collection[int]) -> None:
-        """Forget what failed of versions that are there no more."""
+        """Forget the failures of versions that are no longer in the repository."""
         for key in [key for key in self.failures if key[0] == name and key[1] not in but]:
             del self.failures[key]
 
@@ -128,7 +128,7 @@ class Catalogue:
         return self.shelf(name).serving.withdraws(version)
 
     def arrange(self, name: str, shelf: Shelf, now: float, idle_seconds: float) -> None:
-        """Let a shelf be in force, all of it at once, and let go of what it no longer wants."""
+        """Put a shelf in force, all of it at once, and drop versions that it does not keep."""
         self.shelves[name] = shelf
         self._note_named(now)
         wanted = shelf.wanted
@@ -147,7 +147,7 @@ class Catalogue:
             self.splits[name] = shelf.traffic
 
     def tidy(self, now: float, idle_seconds: float) -> None:
-        """Let go of versions that nothing wants and nobody has named for so long."""
+        """Drop versions that no shelf keeps and no request has named for ``idle_seconds``."""
         self._note_named(now)
         for name, shelf in list(self.shelves.items()):
             versions = {version for model, version in self.memory if model == name}
@@ -155,7 +155,7 @@ class Catalogue:
                 self.arrange(name, shelf, now, idle_seconds)
 
     def state(self, name: str, version: int) -> VersionState:
-        """Say where a version stands."""
+        """Return the state of a version."""
         key = name, version
         if key in self.loading:
             return VersionState(name, version, "LOADING", "")
@@ -168,11 +168,11 @@ class Catalogue:
         return VersionState(name, version, "UNAVAILABLE", why)
 
     def shelf(self, name: str) -> Shelf:
-        """Return what is known of a model; of an unknown one nothing is asked for."""
+        """Return the shelf of a model; an empty one if it is unknown."""
         return self.shelves.get(name) or Shelf()
 
     def absent(self, name: str, version: Which) -> EngineError:
-        """Return why nobody answers to a name, or to an alias."""
+        """Return the error of a request for a model, or alias, that no version answers."""
         shelf = self.shelf(name)
         failures = {each: why for (model, each), why in self.failures.items() if model == name}
         if shelf.serving.offline:
@@ -187,7 +187,7 @@ class Catalogue:
         return ModelWithdrawn(name) if shelf.serving.withdrawn else ModelNotFound(name)
 
     def _cast_shadow(self, name: str, shelf: Shelf) -> None:
-        """Let the shadow be asked; one that is asked already goes on, with what it has found."""
+        """Start or end the shadow; one that did not change goes on, with what it has found."""
         model, present = shelf.shadow, self.mirrors.get(name)
         share = shelf.serving.shadow.share if shelf.serving.shadow else 0.0
         if model is None:

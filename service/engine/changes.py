@@ -1,4 +1,4 @@
-"""Change what shall serve: what is asked for loads first, is kept then, and is in force at last."""
+"""Change what should serve: load it first, then keep the new state, then put it in force."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -15,10 +15,10 @@ Change: TypeAlias = Callable[[Serving], Serving]
 
 class Changes:
     """
-    What operators ask for; ``expected`` is the tag of the state that a change is meant for.
+    Operators' changes; ``expected`` is the tag of the state that a change was made for.
 
-    A version that does not load changes nothing.  Other processes follow by themselves; this one
-    is where it was asked to be when a call returns.
+    A version that does not load changes nothing.  When a call returns, the new state is in force
+    in this process; other processes follow by themselves.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class Changes:
         self, name: str, change: Change, expected: str | None = None, *, retry: bool = False
     ) -> None:
         """
-        Change the state that a model shall be in.
+        Change the state a model should be in.
 
-        Raises ModelNotFound, ModelUnavailable if what is asked for anew does not load,
+        Raises ModelNotFound, ModelUnavailable for a version that is newly used and does not load,
         ServingUnfit, ServingChanged, ServingUnreadable and ServingNotKept(Now).
         """
         states = self._repository.states
@@ -46,7 +46,7 @@ class Changes:
         await self._lifecycle.converge(name, retry=retry)
 
     async def replace(self, name: str, serving: Serving, expected: str | None = None) -> None:
-        """Give a model a state, whatever it was, also an unreadable one; raise as ``make``."""
+        """Replace the state of a model, even an unreadable one; raise as ``make``."""
         await self._check_known(name)
         await self._prepare(name, self._catalogue.shelf(name).serving, serving)
         await self._disk.run(self._repository.states.replace, name, serving, expected)
@@ -56,9 +56,9 @@ class Changes:
         self, name: str, version: int | None = None, expected: str | None = None
     ) -> None:
         """
-        Let a version answer, or a model as it did before it was unloaded, and keep that so.
+        Undo an unload of the model, or load one version and keep it in memory.
 
-        What failed before is tried again.  Raises as ``make``.
+        Versions that failed to load are tried again.  Raises as ``make``.
         """
         if version is not None:
             await self._lifecycle.try_again(name, version)
@@ -73,9 +73,9 @@ class Changes:
         self, name: str, version: int | None = None, expected: str | None = None
     ) -> None:
         """
-        Let a version, or the whole model, answer nobody, and keep that so.
+        Withdraw a version, or the whole model, until it is loaded again.
 
-        Requests on their way are answered still.  Raises as ``make``.
+        Requests that were accepted are still answered.  Raises as ``make``.
         """
         if version is not None and version not in await self._published(name):
             raise ModelNotFound(name, version)
@@ -85,9 +85,9 @@ class Changes:
         self, name: str, version: int | None = None, expected: str | None = None
     ) -> None:
         """
-        Send all traffic to a version, or to the one before that which serves, and keep that so.
+        Send all traffic to a version, by default the one before the main version.
 
-        Raises ServingUnfit where there is none before, and as ``make``.
+        Raises ServingUnfit where there is none before it, and as ``make``.
         """
         if version is None:
             versions, shelf = await self._published(name), self._catalogue.shelf(name)

@@ -1,4 +1,4 @@
-"""Different lengths into one rectangle; knows nothing of models."""
+"""Pad sequences of different lengths into one array; knows nothing of models."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ def pad(sequences: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
     """
     Stack sequences of (time, features) into (batch, time, features), zeros on the right.
 
-    Returns the rectangle and the lengths (batch,).
+    Returns the padded array and the lengths (batch,).
     """
     lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
     longest = int(lengths.max())
@@ -26,10 +26,9 @@ def pad(sequences: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
 
 def fill(sequences: Sequence[Array], padded: Array, lengths: NDArray[np.int64]) -> None:
     """
-    Write what ``pad`` returns into a rectangle and lengths that are large enough.
+    Write what ``pad`` returns into larger arrays, overwriting all that was there.
 
-    Rows beyond the sequences become one step of zeros, for ONNX Runtime dies of rows without
-    any; nothing of what was there before remains.
+    Rows beyond the sequences become one step of zeros: ONNX Runtime aborts on rows of length 0.
     """
     for row, sequence in zip(padded, sequences, strict=False):
         row[: len(sequence)] = sequence

@@ -1,4 +1,4 @@
-"""The engine: models by name and version, loaded, checked, and asked."""
+"""The engine: load, check and run models by name and version."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -25,7 +25,7 @@ from service.repeated import Repeated
 
 __all__ = ["Engine", "EngineOptions", "LoadedModel", "VersionState", "insist_on_finite"]
 
-LOOKS = 4  # at the repository at a time
+LOOKS = 4  # threads that read the repository
 
 
 class Engine:
@@ -85,7 +85,7 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether all that shall serve would answer now, and there is something, or was."""
+        """Whether all versions in memory would answer; if there are none, whether by an unload."""
         catalogue = self._catalogue
         serving = [model.batcher.ready for model in catalogue.memory.values()]
         withdrawn = any(shelf.silenced for shelf in catalogue.shelves.values())
@@ -93,7 +93,7 @@ class Engine:
         return there and (bool(serving) or withdrawn) and all(serving)
 
     def leave(self) -> None:
-        """Be not ready from now on, and answer as before: the end is near."""
+        """Report not ready from now on, but go on answering: the process is about to stop."""
         self._leaving = True
 
     def names(self) -> list[str]:
@@ -105,7 +105,7 @@ class Engine:
         return self._catalogue.versions.get(name, [])
 
     def index(self, name: str) -> list[VersionState]:
-        """Say where each version of a model stands in this process, oldest first."""
+        """Return the state of each version of a model in this process, oldest first."""
         return self._catalogue.index(name)
 
     def failures(self, name: str) -> dict[int, str]:
@@ -127,16 +127,16 @@ class Engine:
         return self._catalogue.loaded(name)
 
     def newest(self, name: str) -> LoadedModel | None:
-        """Return the version that answers most of who names none, if one serves."""
+        """Return the version with the largest share of the traffic, if one serves."""
         return self._catalogue.answering.get((name, None))
 
     def serving(
         self, name: str, version: Which = None, key: str | None = None
     ) -> LoadedModel | None:
         """
-        Return a version, that of an alias, or whose turn it is, if it is in memory.
+        Return a version by number, by alias, or as the traffic is divided, if it is in memory.
 
-        Where the traffic is divided, one ``key`` always gets the same version.
+        Where the traffic is divided, a ``key`` always gets the same version.
         """
         if not self._running:
             return None
@@ -169,20 +169,20 @@ class Engine:
         return self.options.watch_seconds > 0
 
     def shelf(self, name: str) -> Shelf:
-        """Return what a model shall do and does in this process; not to be changed."""
+        """Return the state a model should be in, and what is in force; not to be changed."""
         return self._catalogue.shelf(name)
 
     def mirror(self, name: str) -> Mirror | None:
-        """Return what asks a model's shadow, if it has one in force."""
+        """Return what sends requests to a model's shadow, if it has one in force."""
         return self._catalogue.mirrors.get(name)
 
     async def predict(
         self, model: LoadedModel, rows: Sequence[Row], *, background: bool = False
     ) -> tuple[list[Answer], Timing]:
         """
-        Answer rows in order, each as if it were alone; cancel to leave.
+        Answer rows in order, each as if it were alone; cancel to withdraw.
 
-        What is background lets all others pass, and shares no batch with them.
+        ``background`` requests run only if no others wait, and share no batch with them.
 
         Raises InvalidSequence, Overloaded, InferenceFailed, NonFinitePrediction, EngineStopped.
         """
@@ -197,11 +197,11 @@ class Engine:
         self, model: LoadedModel, rows: Sequence[Row], tell: Callable[[Ticket], None]
     ) -> Ticket:
         """
-        Begin what ``predict`` does, for a caller with no task of its own.
+        Do what ``predict`` does for a caller that has no task.
 
-        ``tell`` gets the ticket when it is over: ``result`` has the answers or raises
-        InferenceFailed, ``insist_on_finite`` is left to the caller, and so is
-        ``model.batcher.release`` in every case.
+        ``tell`` is called with the ticket when it is done: its ``result`` returns the answers or
+        raises InferenceFailed.  The caller calls ``insist_on_finite``, and in every case
+        ``model.batcher.release``.
         Raises InvalidSequence, Overloaded, EngineStopped.
         """
         check_rows(rows, model.card)

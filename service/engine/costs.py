@@ -1,4 +1,4 @@
-"""What a batch costs, from a few measured points: arithmetic only, nothing is timed here."""
+"""Estimate what a batch costs from a few measured points; nothing is timed here."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -6,43 +6,43 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 NEAR_BEST = 0.97  # a smaller batch that comes so close to the best rate is the better one
-# Seconds: a turn of the loop, the choice of the batch, the way there and back.  Seen on a loaded
-# service, as the difference between batches of 4 and of 14.
+# Seconds of a batch beside its run: a turn of the loop, the choice of the batch, two changes of
+# thread.  Measured on a loaded service, as the difference between batches of 4 and of 14.
 HAND_OVER = 250e-6
 
 
 class Costs(Protocol):
-    """Foretells a batch."""
+    """Estimates the time of a batch."""
 
     @property
     def hand_over(self) -> float:
-        """The seconds that a batch costs beside its run."""
+        """The seconds a batch takes beside its run."""
 
     def seconds(self, size: int, steps: int) -> float:
         """Return the seconds of one run of ``size`` sequences padded to ``steps``."""
 
     def useful_size(self, steps: int) -> int:
-        """Return the largest batch of ``steps`` that still gains on a smaller one."""
+        """Return the size of batch beyond which throughput hardly grows."""
 
 
 class Proportional:
-    """Without a measurement: a step costs what a step costs, and no batch is too large."""
+    """Costs without a measurement: proportional to the padded steps, whatever the batch size."""
 
     hand_over = 0.0
 
     def seconds(self, size: int, steps: int) -> float:
-        """Return the padded steps, in microseconds."""
+        """Return a microsecond per padded step."""
         return size * steps * 1e-6
 
     def useful_size(self, steps: int) -> int:  # noqa: ARG002  part of the protocol
-        """Return no bound of its own."""
+        """Return a size larger than any batch."""
         return 2**31
 
 
 @dataclass(frozen=True)
 class CostGrid:
     """
-    t(size, steps) between the points of a grid, bilinear, and straight on beyond it.
+    Measured times t(size, steps) on a grid: bilinear between its points, linear beyond them.
 
     ``seconds_at[i][j]`` is the time of one run of ``sizes[i]`` sequences of ``steps[j]``.
     """
@@ -76,7 +76,7 @@ class CostGrid:
         return cls(tuple(kept["sizes"]), tuple(kept["steps"]), rows)
 
     def seconds(self, size: int, steps: int) -> float:
-        """Return the seconds of one run; never less than a tenth of the points around."""
+        """Return the seconds of one run, at least a tenth of the least of the points around."""
         key = size, steps
         found = self._known.get(key)
         if found is None:
@@ -87,9 +87,9 @@ class CostGrid:
 
     def useful_size(self, steps: int) -> int:
         """
-        Return the smallest measured size within 3 % of the best sequences per second.
+        Return the smallest measured size whose throughput is within 3 % of the best.
 
-        The hand-over counts: without it a batch of four looks as good as any on some processors.
+        The hand-over is included: without it, on some processors, a batch of 4 looks best.
         """
         found = self._useful.get(steps)
         if found is None:
@@ -111,7 +111,7 @@ class CostGrid:
 
 
 def _place(points: Sequence[int], value: int) -> tuple[int, float]:
-    """Return the cell of a value, and where in it; outside [0, 1] beyond the first or last."""
+    """Return the index of a value's cell, and its place in it: in [0, 1] unless extrapolated."""
     cell = max(0, min(bisect_right(points, value) - 1, len(points) - 2))
     if len(points) == 1:
         return 0, 0.0

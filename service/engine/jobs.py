@@ -15,32 +15,32 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 Clock = Callable[[], float]
 
-# When, by the engine's clock, nobody wants the answers any more: no batch starts for them then.
+# The deadline of the current request by the engine's clock: no batch starts for it later.
 EXPIRES: ContextVar[float] = ContextVar("expires", default=math.inf)
-# Whose request this is, for whoever watches batches; the engine carries it and asks nothing.
+# The origin of the current request, which the engine passes on to observers as it is.
 ORIGIN: ContextVar[object] = ContextVar("origin", default=None)
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """What a caller asks for one sequence; never changed once made."""
+    """What is asked for one sequence; not changed once made."""
 
     sequence: Array  # (time, features); NaN is a missing value
     future: Array | None = None  # (horizon, known)
     explain: bool = False  # whether the attention weights are wanted
-    state: Array | None = None  # (size,): what the steps before left; None: there are none
+    state: Array | None = None  # (size,): the state after earlier steps; None: there are none
     carry: bool = False  # whether the state after the sequence is wanted
 
 
 @dataclass(slots=True, eq=False)
 class Answer:
-    """What the model says about one row; never changed once made."""
+    """The model's answer to one row; not changed once it is handed over."""
 
     predictions: Array  # (horizon, targets, quantiles), or (classes,)
     mean: Array  # (horizon, targets); of a classifier empty
     attention: Array | None = None  # (time,)
     finite: bool = True  # whether no prediction is infinite or not a number
-    state: Array | None = None  # (size,): after the last step, of a row that carries
+    state: Array | None = None  # (size,): after the last step; None unless the row carries
 
 
 class Timing(NamedTuple):
@@ -78,10 +78,9 @@ class Ticket:
     """
     The answers of one request, in the order asked.
 
-    ``tell`` is called with the ticket once, on the event loop, when the request is answered or
-    has failed; never for a caller who left before.  Whoever is done with a ticket has it
-    released: a ticket and its jobs know each other, and their rows would stay until Python looks
-    for cycles.
+    ``tell`` is called with the ticket once, on the event loop, when the request was answered or
+    has failed; never after ``release``.  A ticket that is done with must be released: it and its
+    jobs refer to each other, and would keep their rows until the garbage collector runs.
     """
 
     __slots__ = (
@@ -114,23 +113,23 @@ class Ticket:
         self._error: Exception | None = None
         self._tell = tell
         self.origin = ORIGIN.get()
-        self.background = background  # whether it lets others pass
+        self.background = background  # whether it runs only if no others wait
         self.expires = EXPIRES.get()
-        self.over = False  # answered, failed, or left by its caller
+        self.over = False  # answered, failed or released
         self.jobs = [Job(row, self, index, now) for index, row in enumerate(rows)]
 
     @property
     def timing(self) -> Timing:
-        """Where the time went so far."""
+        """The timing of the rows answered so far."""
         return Timing(self._queue, self._compute, self._batch)
 
     @property
     def answered(self) -> bool:
-        """Whether every row has its answer, so that none of its jobs can still wait."""
+        """Whether every row has its answer, so that none of its jobs still waits."""
         return not self._missing
 
     def result(self) -> list[Answer]:
-        """Return the answers once the ticket has told, or raise what it failed with."""
+        """Return the answers, or raise what the request failed with; call it after ``tell``."""
         if self._error is not None:
             raise self._error
         return self._answers
@@ -150,13 +149,13 @@ class Ticket:
             self._end()
 
     def fail(self, error: Exception) -> None:
-        """Answer the whole request with an error, unless it has its answer already."""
+        """Fail the whole request with an error, unless it is over."""
         if not self.over:
             self._error = error
             self._end()
 
     def release(self) -> None:
-        """Let the jobs and their rows go; a caller not told yet will never be."""
+        """Drop the jobs and their rows; ``tell`` is not called any more."""
         self.over = True
         self.jobs = []
 
@@ -167,7 +166,7 @@ class Ticket:
         try:
             self._tell(self)
         except Exception:
-            # A defect of one caller's; the others of its batch must have their answers.
+            # A bug of one caller: the others of its batch must have their answers.
             log.exception("A request could not be told its answer.")
 
 
@@ -182,10 +181,10 @@ class Job:
         self.index = index
         self.enqueued_at = enqueued_at
         self.length = len(row.sequence)
-        self.work = 0.0  # foretold seconds that it stands for while it waits
+        self.work = 0.0  # estimated seconds that it counts for in the backlog
 
     def abandoned(self, now: float) -> bool:
-        """Whether nobody would read the answer: the caller left, its time is up, a mate failed."""
+        """Whether nobody would read the answer: the request is over, or past its deadline."""
         ticket = self.ticket
         return ticket.over or ticket.expires <= now
 

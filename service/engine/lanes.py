@@ -1,4 +1,4 @@
-"""Two waiting rooms, for who waits and for who can wait: no clock, no tasks, no I/O."""
+"""Two queues by priority, foreground and background: no clock, no tasks, no I/O."""
 
 import math
 from collections.abc import Sequence
@@ -8,41 +8,41 @@ from service.engine.costs import Costs
 from service.engine.jobs import Job
 from service.engine.scheduler import BatchPolicy, Scheduler
 
-PATIENCE = 16  # batches that may pass in front of the background's oldest job
+PATIENCE = 16  # foreground batches in a row while background jobs wait
 
 
 class Lanes:
     """
-    A scheduler whose background jobs go when no others wait.
+    A scheduler whose background jobs run when no foreground jobs wait.
 
-    They never starve: once ``PATIENCE`` batches of others have passed while some of them waited,
-    one of theirs goes first.  Each lane has room for ``max_waiting`` jobs of its own, so that no
-    amount of background work has a newcomer refused, and a batch is of one lane.
+    They do not starve: after ``PATIENCE`` foreground batches in a row while background jobs
+    waited, one background batch goes first.  Each lane holds ``max_waiting`` jobs of its own, so
+    background work never has a foreground request refused.  A batch is of one lane.
     """
 
     def __init__(self, policy: BatchPolicy, costs: Costs | None = None, runners: int = 1) -> None:
         self._front = Scheduler(policy, costs, runners)
         self._background = Scheduler(replace(policy, max_wait=math.inf), costs, runners)
-        self._passed = 0  # batches of the front, since the background waits
+        self._passed = 0  # foreground batches in a row while background jobs waited
 
     def __len__(self) -> int:
         return len(self._front) + len(self._background)
 
     def full(self, now: float) -> bool:
-        """Whether a request that comes now, and cannot wait, is to be refused."""
+        """Whether a foreground request made now would be refused."""
         return self._front.full(now)
 
     def overloaded(self, now: float) -> bool:
-        """Whether one was refused a moment ago because it would have waited too long."""
+        """Whether a foreground request was refused a moment ago for its waiting time."""
         return self._front.overloaded(now)
 
     def add(self, jobs: Sequence[Job], now: float = 0.0) -> None:
-        """Let all jobs of a request in, or none; raise Overloaded."""
+        """Queue all jobs of a request, or none and raise Overloaded."""
         if jobs:
             self._lane_of(jobs[0]).add(jobs, now)
 
     def discard(self, jobs: Sequence[Job]) -> None:
-        """Take back whichever of these jobs, of one request, still wait."""
+        """Remove whichever of these jobs, all of one request, still wait."""
         if jobs:
             self._lane_of(jobs[0]).discard(jobs)
 
@@ -51,7 +51,7 @@ class Lanes:
         return self._next(now).leader(now)
 
     def next_batch(self, free: int = 1, now: float = 0.0) -> list[Job]:
-        """Take the job that goes next and those of its lane that go with it; see Scheduler."""
+        """Remove and return the next batch; see ``Scheduler.next_batch``."""
         lane = self._next(now)
         batch = lane.next_batch(free, now)
         waits = lane is self._front and self._background.leader(now) is not None
@@ -59,19 +59,19 @@ class Lanes:
         return batch
 
     def begins(self, now: float) -> None:
-        """Hear that the next job finds every runner at rest."""
+        """Note that work begins now, after all runners were idle."""
         self._front.begins(now)
 
     def ran(self, batch: Sequence[Job], now: float) -> None:
-        """Hear that a batch of either lane is done."""
+        """Note that a batch of either lane is done."""
         self._front.ran(batch, now)
 
     def drain(self) -> list[Job]:
-        """Give up every waiting job, each lane oldest first."""
+        """Remove and return every waiting job, each lane oldest first."""
         return self._front.drain() + self._background.drain()
 
     def useful_size(self, steps: int) -> int:
-        """Return how many sequences of so many steps a batch may hold, and gain."""
+        """Return the largest allowed batch of so many steps that still gains throughput."""
         return self._front.useful_size(steps)
 
     def _next(self, now: float) -> Scheduler:

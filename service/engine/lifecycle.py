@@ -1,4 +1,4 @@
-"""Bring what is in memory to what shall serve, the new always before the old."""
+"""Load and drop versions until what is in memory is what should serve; new before old."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ _Shares: TypeAlias = list[tuple[LoadedModel, float]]
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A model as the repository has it."""
+    """What the repository holds of a model."""
 
     entries: dict[int, Entry]  # oldest first
     stamps: dict[int | str, Stamp]
@@ -40,10 +40,10 @@ class _Seen:
 
 class Lifecycle:
     """
-    Loads what the repository asks for, and lets go of the rest.
+    Loads the versions that the repository's states ask for, and drops the others.
 
-    A version that fails leaves all as it was: what serves goes on until another one can take
-    its place.  A failure is remembered until the file changes or somebody asks to try again.
+    A version that fails to load changes nothing: what serves goes on until another version can
+    replace it.  A failure is remembered until the file changes or an operator tries again.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Lifecycle:
         self._loads: dict[Key, asyncio.Lock] = {}  # by version: one load at a time
 
     async def converge(self, name: str, *, retry: bool = False) -> None:
-        """Let a model serve as its state says, as far as its files allow."""
+        """Bring a model to the state that the repository says, as far as its files load."""
         async with self._turns.setdefault(name, asyncio.Lock()):
             seen = await self._disk.run(self._look, name)
             self._catalogue.note_versions(name, seen.entries)
@@ -73,7 +73,7 @@ class Lifecycle:
                 log.warning("%s: %s", name, problem)
 
     async def demand(self, name: str, version: int) -> LoadedModel:
-        """Return a version, loading it if it must; raise ModelNotFound and ModelUnavailable."""
+        """Return a version, loaded if it was not; raise ModelNotFound or ModelUnavailable."""
         key = name, version
         if self._catalogue.withdrawn(*key):
             raise ModelWithdrawn(name, version)
@@ -92,17 +92,17 @@ class Lifecycle:
         return model
 
     async def try_again(self, name: str, version: int) -> None:
-        """Load a version whatever became of it before; raise as ``demand``."""
+        """Load a version even if it failed before; raise as ``demand``."""
         seen = await self._disk.run(self._look, name)
         if version not in seen.entries:
             raise ModelNotFound(name, version)
         await self._loaded(seen, name, version, retry=True)
-        self._catalogue.named.add((name, version))  # not to be let go before somebody wants it
+        self._catalogue.named.add((name, version))  # keeps it until its use is in force
         if failure := self._catalogue.failures.get((name, version)):
             raise ModelUnavailable(name, version, failure.reason)
 
     def tidy(self) -> None:
-        """Let go of versions that nothing wants and nobody has asked for lately."""
+        """Drop versions that nothing keeps and no request has named lately."""
         self._catalogue.tidy(time.monotonic(), self._idle_seconds)
 
     def _look(self, name: str) -> _Seen:
@@ -116,7 +116,7 @@ class Lifecycle:
             return _Seen(entries, stamps, None, str(exc))
 
     async def _fill(self, name: str, seen: _Seen, *, retry: bool) -> Shelf:
-        """Load what is asked for; where that fails, what was in force stays."""
+        """Load what the state asks for; where that fails, what was in force stays."""
         before = self._catalogue.shelf(name)
         serving = before.serving if seen.serving is None else seen.serving
         self._catalogue.forget_failures(name, but=seen.entries.keys())
@@ -151,7 +151,7 @@ class Lifecycle:
     async def _loaded(
         self, seen: _Seen, name: str, version: int, *, retry: bool
     ) -> LoadedModel | None:
-        """Return a version, or what there is of it in memory where its file fails."""
+        """Return a version, loaded anew if its file has changed; the old one if that fails."""
         key = name, version
         async with self._loads.setdefault(key, asyncio.Lock()):
             catalogue, stamp = self._catalogue, seen.stamps.get(version)
@@ -174,7 +174,7 @@ class Lifecycle:
 
 
 async def _divided(serving: Serving, load: _Load) -> _Shares:
-    """Return the versions that share the traffic, as far as they load."""
+    """Return the versions that share the traffic, and their weights, as far as they load."""
     found = [
         (await load(version, "has a share of the traffic"), weight)
         for version, weight in serving.weights().items()
@@ -183,7 +183,7 @@ async def _divided(serving: Serving, load: _Load) -> _Shares:
 
 
 async def _newest(serving: Serving, versions: Collection[int], load: _Load) -> _Shares:
-    """Return the newest version that loads."""
+    """Return the newest version that loads, with all the traffic."""
     for version in sorted(versions, reverse=True):
         if not serving.withdraws(version) and (model := await load(version, "is the newest")):
             return [(model, 1.0)]
@@ -191,13 +191,13 @@ async def _newest(serving: Serving, versions: Collection[int], load: _Load) -> _
 
 
 def _left(serving: Serving, before: Shelf) -> _Shares:
-    """Return what has served so far and may go on."""
+    """Return what has served so far and is not withdrawn."""
     present = before.traffic.choices if before.traffic else []
     return [each for each in present if not serving.withdraws(each[0].entry.version)]
 
 
 def _check_shadow(shelf: Shelf) -> None:
-    """Drop a shadow whose answers cannot be held against those of the version that serves."""
+    """Drop a shadow whose answers cannot be compared with those of the main version."""
     if shelf.shadow and shelf.main:
         fields = unlike(shelf.shadow.card, shelf.main.card)
         if fields:

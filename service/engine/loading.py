@@ -1,4 +1,4 @@
-"""From a file to a model that answers: opened, checked, measured."""
+"""From a file to a model that answers: vet it, open it, measure it."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from service.engine.vetting.verdict import vet
 
 log = logging.getLogger(__name__)
 
-LOADS = 4  # at a time: each may take the memory and processor of a check
+LOADS = 4  # at a time: each may run a check, which costs memory and time
 
 ObserverFactory = Callable[[str, int], Observer | None]
 
@@ -31,10 +31,10 @@ ObserverFactory = Callable[[str, int], Observer | None]
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class LoadedModel:
     """
-    A version that serves, and what its self-check found.
+    A version in memory, and what its checks found.
 
-    Whoever holds one may ask it, whatever serves by now: its threads end and its memory goes back
-    when the last holder lets go.
+    It answers as long as it is referenced, even if it no longer serves; when the last reference
+    is gone its threads end and its memory is freed.
     """
 
     entry: Entry
@@ -53,7 +53,7 @@ class LoadedModel:
 
 
 class Loader:
-    """Load files, each to run on the same device; blocks no event loop."""
+    """Load files for one device, in threads."""
 
     def __init__(self, options: EngineOptions, observers: ObserverFactory) -> None:
         self._options = options
@@ -63,7 +63,7 @@ class Loader:
         self.device: Device | None = None
 
     def choose_device(self) -> None:
-        """Find out where models run; raise ModelRejected."""
+        """Choose the device that models run on; raise ModelRejected."""
         self.device = choose_device(self._options.provider)
         log.info("provider: %s (%s)", self.device.provider, self.device.reason)
 
@@ -95,12 +95,12 @@ class Loader:
         )
 
     async def close(self) -> None:
-        """Finish what any version has accepted, also one that no longer serves."""
+        """Finish what every version has accepted, also those that no longer serve."""
         await asyncio.gather(*(batcher.close() for batcher in list(self._batchers)))
         self._threads.close()
 
     def _admit_fallback(self, runner: OnnxRunner) -> None:
-        """Say so, once, if CUDA is there and yet ONNX Runtime runs on the CPU."""
+        """Log once that ONNX Runtime runs on the CPU though CUDA is present."""
         if self.device and self.device.provider != runner.provider:
             self.device = Device(runner.provider, "CUDA is present, but ONNX Runtime cannot use it")
             log.warning("provider: %s (%s)", self.device.provider, self.device.reason)
@@ -124,7 +124,7 @@ def _measured(runner: OnnxRunner, sha256: str, options: EngineOptions) -> CostGr
 def _open(
     entry: Entry, device: Device | None, options: EngineOptions
 ) -> tuple[Report, OnnxRunner, SelfCheck]:
-    """Load the bytes that passed; what was found of them on the CPU is not looked for again."""
+    """Vet a file and load the bytes that passed; on the CPU the self-check is not repeated."""
     vetted = vet(entry.path, entry.name, options.limits, options.cache)
     runner = OnnxRunner(vetted.content, device or choose_device("auto"))
     found = vetted.report.self_check if runner.provider == "cpu" else None

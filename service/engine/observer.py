@@ -1,4 +1,4 @@
-"""Who is told of batches and of the queue: metrics, say, which the engine does not know."""
+"""The interface for metrics: who is told of batches and of the queue."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,7 +15,7 @@ class BatchReport:
     failed: int  # sequences that the model failed on
     taken_at: float = field(default=0.0, compare=False)  # by the batcher's clock
     started_at: float = field(default=0.0, compare=False)
-    # Of the requests in it that have one: the origin, and when it began to wait.
+    # The origin of each request in it that has one, and when it was queued.
     origins: tuple[tuple[object, float], ...] = ()
 
 

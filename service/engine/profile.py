@@ -1,4 +1,4 @@
-"""What a model's batches cost here, as text for people; the engine measures for itself."""
+"""The text of ``seqserve profile``: what a model's batches cost on this machine."""
 
 from service.engine.costs import CostGrid
 from service.engine.cpus import available_cpus

@@ -1,4 +1,4 @@
-"""Decide which waiting jobs form the next batch: no clock, no tasks, no I/O."""
+"""Decide which waiting jobs form the next batch; a pure data structure: no clock, tasks or I/O."""
 
 import math
 from collections import OrderedDict
@@ -12,18 +12,18 @@ from service.engine.errors import Overloaded
 from service.engine.jobs import Job
 
 CLASSES_PER_OCTAVE = 4  # jobs of one class pad by at most a fifth
-KNOWN = 4_096  # numbers of steps whose work is remembered
-WORTH_SPLITTING = 0.8  # of the time of the whole, to be shared out to idle runners
+KNOWN = 4_096  # entries of the cache of work by steps
+WORTH_SPLITTING = 0.8  # a batch is split for idle runners if a part takes at most this share
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """How large a batch may grow, how many jobs may wait, and how long the last of them."""
+    """Bounds on the size of a batch and on the queue, in jobs and in estimated seconds."""
 
     max_batch_size: int = 64
     max_batch_steps: int = 65_536  # time steps after padding
     max_waiting: int = 4_096
-    max_wait: float = math.inf  # seconds, as far as they can be foretold
+    max_wait: float = math.inf  # estimated seconds
 
     def __post_init__(self) -> None:
         if min(self.max_batch_size, self.max_batch_steps, self.max_waiting) < 1:
@@ -34,7 +34,7 @@ class BatchPolicy:
 
 @dataclass(slots=True)
 class _Share:
-    """How many jobs of one class go into the batch, and the longest of them."""
+    """What one length class contributes to a batch: how many jobs, and the longest of them."""
 
     key: int
     count: int
@@ -43,13 +43,12 @@ class _Share:
 
 class Scheduler:
     """
-    A waiting room with one queue for each class of similar lengths.
+    A queue of jobs, kept as one first-in-first-out queue for each class of similar lengths.
 
-    The oldest job of all leads the next batch: it goes at once, and a job is passed over at
-    most by as many batches as there were jobs before it.  Its own class fills the batch up to
-    the size that is still useful; jobs of other classes join as long as the measured costs say
-    that together is cheaper than apart.  Memory and time to leave are bounded: a job taken back
-    is gone at once.
+    The oldest job of all leads the next batch, so no job is passed over by more batches than
+    there were jobs before it.  Jobs of its own class fill the batch up to the size that still
+    gains throughput; jobs of other classes join while the measured costs say that one batch is
+    cheaper than two.  A job that is discarded is removed at once.
     """
 
     def __init__(self, policy: BatchPolicy, costs: Costs | None = None, runners: int = 1) -> None:
@@ -65,7 +64,7 @@ class Scheduler:
         return self._waiting
 
     def full(self, now: float) -> bool:
-        """Whether a request that comes now is to be refused."""
+        """Whether a request made now would be refused; a refusal counts as overload."""
         return self._waiting >= self._policy.max_waiting or not self._backlog.admits(now)
 
     def overloaded(self, now: float) -> bool:
@@ -73,7 +72,7 @@ class Scheduler:
         return self._backlog.overloaded(now)
 
     def add(self, jobs: Sequence[Job], now: float = 0.0) -> None:
-        """Let all jobs of a request in, or none; raise Overloaded."""
+        """Queue all jobs of a request, or none and raise Overloaded."""
         if self._waiting + len(jobs) > self._policy.max_waiting:
             raise Overloaded(
                 f"{self._waiting} of at most {self._policy.max_waiting} sequences wait already."
@@ -92,14 +91,14 @@ class Scheduler:
         self._waiting += len(jobs)
 
     def discard(self, jobs: Sequence[Job]) -> None:
-        """Take back whichever of these jobs still wait."""
+        """Remove whichever of these jobs still wait."""
         for job in jobs:
             key = length_class(job.length)
             if key in self._queues and self._queues[key].pop(job, None) is not None:
                 self._left(key, job)
 
     def leader(self, now: float = 0.0) -> Job | None:
-        """Return the oldest job whose caller is there and has time left, if any."""
+        """Return the oldest job that is not abandoned, if any; drop abandoned ones before it."""
         queues = self._queues
         while queues:
             key = min(queues, key=self._oldest) if len(queues) > 1 else next(iter(queues))
@@ -111,10 +110,10 @@ class Scheduler:
 
     def next_batch(self, free: int = 1, now: float = 0.0) -> list[Job]:
         """
-        Take the oldest job and those that go with it; empty if nobody waits.
+        Remove and return the oldest job and those batched with it; empty if none waits.
 
-        ``free`` is how many runners are idle: what waits is shared out among them where that
-        is faster.  Whose deadline has passed is let go of without a word: its own timer speaks.
+        ``free`` is the number of idle runners; the queue is split among them where that is
+        faster.  Jobs past their deadline are dropped silently: their request has its own timer.
         """
         leader = self.leader(now)
         if leader is None:
@@ -125,18 +124,18 @@ class Scheduler:
         return batch
 
     def begins(self, now: float) -> None:
-        """Hear that the next job finds every runner at rest."""
+        """Note that work begins now, after all runners were idle."""
         self._backlog.begins(now)
 
     def ran(self, batch: Sequence[Job], now: float) -> None:
-        """Hear that a batch is done: how long what waits will wait is learnt from that."""
+        """Note that a batch is done, from which waiting times are estimated."""
         work = 0.0
         for job in batch:
             work += self._work_of(job.length)[0]
         self._backlog.ran(work, now, others=self._waiting > 0)
 
     def drain(self) -> list[Job]:
-        """Give up every waiting job, oldest first."""
+        """Remove and return every waiting job, oldest first."""
         waiting = [item for queue in self._queues.values() for item in queue.items()]
         self._queues.clear()
         self._waiting = 0
@@ -144,16 +143,16 @@ class Scheduler:
         return [job for job, _ in sorted(waiting, key=lambda item: item[1])]
 
     def useful_size(self, steps: int) -> int:
-        """Return how many sequences of so many steps a batch may hold, and gain."""
+        """Return the largest allowed batch of so many steps that still gains throughput."""
         by_steps = self._policy.max_batch_steps // steps
         return max(1, min(self._policy.max_batch_size, by_steps, self._costs.useful_size(steps)))
 
     def _foretell(self, jobs: Sequence[Job]) -> float:
         """
-        Add a request to the backlog; return the work that each of its jobs stands for.
+        Add a request to the backlog; return the estimated seconds counted for each of its jobs.
 
-        A large request counts as one batch: who comes after it waits for it, and is not refused
-        because of it.
+        A large request counts as one batch at most, so that those behind it wait for it instead
+        of being refused.
         """
         if len(jobs) == 1:
             work, batch = self._work_of(jobs[0].length)
@@ -165,7 +164,7 @@ class Scheduler:
         return work / len(jobs)
 
     def _work_of(self, steps: int) -> tuple[float, float]:
-        """Return the foretold seconds of a sequence in a batch of its like, and of the batch."""
+        """Return the estimated seconds of a useful batch, per sequence and in all."""
         found = self._works.get(steps)
         if found is None:
             if len(self._works) >= KNOWN:
@@ -176,13 +175,13 @@ class Scheduler:
         return found
 
     def _compose(self, leader: Job, free: int, now: float) -> Iterator[_Share]:
-        """Yield what goes together, the leader's class first."""
+        """Yield the shares of the next batch, the leader's class first."""
         key = length_class(leader.length)
         share = self._share(key, self.useful_size(leader.length), free, now)
         yield share
         size, longest = share.count, share.longest
         for other in self._neighbours(key):
-            room = self.useful_size(max(longest, self._longest_of(other))) - size
+            room = self.useful_size(max(longest, self._first_length(other))) - size
             if room < 1:
                 continue
             guest = self._share(other, room, 1, now)
@@ -192,7 +191,7 @@ class Scheduler:
             size, longest = size + guest.count, max(longest, guest.longest)
 
     def _together(self, size: int, longest: int, guest: _Share) -> bool:
-        """Whether one batch costs less than two, and stays within the bound of steps."""
+        """Whether one batch costs less than two and stays within the bound of steps."""
         both, steps = size + guest.count, max(longest, guest.longest)
         if both * steps > self._policy.max_batch_steps:
             return False
@@ -200,7 +199,7 @@ class Scheduler:
         return self._costs.seconds(both, steps) < apart + self._costs.hand_over
 
     def _share(self, key: int, room: int, free: int, now: float) -> _Share:
-        """Count who is there among the first of a class, within the bounds."""
+        """Return how many of the first jobs of a class fit; abandoned ones do not count."""
         there = (job.length for job in self._queues[key] if not job.abandoned(now))
         lengths = list(islice(there, room * free))
         longest = max(lengths, default=1)
@@ -213,11 +212,11 @@ class Scheduler:
         return _Share(key, count, longest)
 
     def _neighbours(self, key: int) -> list[int]:
-        """List the other classes that wait, the nearest first, a shorter before a longer."""
+        """List the other classes that have jobs, nearest in length first, shorter before longer."""
         others = [other for other in self._queues if other != key]
         return sorted(others, key=lambda other: (abs(other - key), other))
 
-    def _longest_of(self, key: int) -> int:
+    def _first_length(self, key: int) -> int:
         return next(iter(self._queues[key])).length
 
     def _oldest(self, key: int) -> int:

@@ -1,4 +1,4 @@
-"""What a model must prove when it loads: that an answer does not depend on its neighbours."""
+"""Check, when a model loads, that an answer does not depend on the rest of its batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from service.engine.errors import ModelRejected
 from service.engine.jobs import Answer, Array, Row
 
 BATCHES = (1, 2, 3, 8, 17)
-GO_ON = 4  # of the batches, for the round that has states
+GO_ON = 4  # batches of the second round, which starts from states
 TOLERANCE = 1e-6  # relative to the largest prediction, where the card does not promise every bit
 CUDA_TOLERANCE = 1e-3  # cuDNN may choose TF32 and another algorithm per shape
 
@@ -29,11 +29,12 @@ class SelfCheck:
 
 def check(runner: Runner, card: ModelCard, provider: str) -> SelfCheck:
     """
-    Compare answers in mixed batches with the same rows alone; raise ModelRejected.
+    Compare answers in batches of mixed lengths with those of the same rows alone.
 
-    The rows are drawn with a fixed seed, at several scales and, where the card allows it, with
-    missing values; their neighbours are up to ``max_length`` steps longer.  All that a model can
-    tell is asked for, and where it keeps a state, a second round goes on from the first one's.
+    The rows are drawn with a fixed seed, of all lengths and several scales and, where the card
+    allows it, with missing values.  Attention and states are compared, too, and a model that has
+    states runs a second round from those of the first.  Raises ModelRejected for a difference
+    beyond the tolerance, and for answers of the wrong shape or not finite.
     """
     tolerance = CUDA_TOLERANCE if provider == "cuda" else 0.0 if card.exact else TOLERANCE
     random = np.random.default_rng(0)
@@ -58,7 +59,7 @@ def check(runner: Runner, card: ModelCard, provider: str) -> SelfCheck:
 def _asked(
     runner: Runner, card: ModelCard, batches: Sequence[Sequence[Row]]
 ) -> tuple[list[Answer], list[Answer]]:
-    """Return the answers of rows in their batches, and of each alone; sound ones as they look."""
+    """Return the answers of rows in batches, and alone; raise ModelRejected for unsound ones."""
     rows = list(chain.from_iterable(batches))
     try:
         together = list(chain.from_iterable(runner.run(batch) for batch in batches))
@@ -93,7 +94,7 @@ def _check_answer(answer: Answer, card: ModelCard) -> None:
 
 
 def largest_difference(some: Sequence[Answer], others: Sequence[Answer]) -> float:
-    """Return the largest difference in what rows are told, relative to the largest number of it."""
+    """Return the largest difference between answers, relative to their largest number."""
     pairs = (
         pair
         for one, other in zip(some, others, strict=True)

@@ -1,4 +1,4 @@
-"""Ask another version too, unseen, and measure by how much it differs; it never answers anybody."""
+"""Shadow traffic: a second version gets a copy of requests, and its answers are compared only."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,7 @@ Fate: TypeAlias = Literal["compared", "dropped", "failed"]
 
 @dataclass(slots=True)
 class Difference:
-    """By how much the shadow's numbers of one target differ; in the target's unit."""
+    """Absolute differences of the shadow's numbers of one target, in its unit."""
 
     count: int = 0
     total: float = 0.0  # absolute
@@ -36,7 +36,7 @@ class Difference:
         return self.total / self.count if self.count else 0.0
 
     def add(self, other: "Difference") -> None:
-        """Take in what else was found."""
+        """Add the differences of another sample."""
         self.count += other.count
         self.total += other.total
         self.largest = max(self.largest, other.largest)
@@ -46,10 +46,10 @@ Found: TypeAlias = Mapping[str, Difference]  # by target, or by class
 
 
 class ShadowObserver(Protocol):
-    """Hears of every request that a shadow was to be asked, on the event loop."""
+    """Is told, on the event loop, of every request that was sampled for a shadow."""
 
     def on_shadow(self, shadow: LoadedModel, fate: Fate, found: Found) -> None:
-        """Hear what became of one, and by how much its answers differ."""
+        """Note what became of a request, and the differences found."""
 
 
 class _Asked(NamedTuple):
@@ -61,10 +61,10 @@ class _Asked(NamedTuple):
 @dataclass(slots=True, eq=False)
 class Mirror:
     """
-    Asks one version what another one has answered, for a share of the requests.
+    Sends a share of the requests, once they are answered, to a shadow version as well.
 
-    One request at a time, when it has been answered, in a thread of the shadow's own, and only
-    while nobody waits for the version that answers: what cannot be asked then is dropped.
+    One request at a time, in the shadow's own threads, and only while no request waits for the
+    version that answered: otherwise the copy is dropped.
     """
 
     model: LoadedModel
@@ -81,7 +81,7 @@ class Mirror:
     def after(
         self, model: LoadedModel, rows: Sequence[Row], tell: Callable[[Ticket], None]
     ) -> Callable[[Ticket], None]:
-        """Return what tells a request its answer, and only then, maybe, has the shadow asked."""
+        """Return a ``tell`` that calls the given one and then, if sampled, offers the request."""
         if not self._takes(model):
             return tell
 
@@ -92,7 +92,7 @@ class Mirror:
         return told
 
     def offer(self, model: LoadedModel, rows: Sequence[Row], answers: Sequence[Answer]) -> None:
-        """Have the shadow asked, maybe, what was answered just now."""
+        """Offer an answered request; if it is sampled, the shadow is asked later."""
         if self._takes(model):
             asyncio.get_running_loop().call_soon(self._enqueue, model, rows, answers)
 
@@ -110,7 +110,7 @@ class Mirror:
             self._enqueue(model, rows, ticket.result())
 
     def _enqueue(self, model: LoadedModel, rows: Sequence[Row], answers: Sequence[Answer]) -> None:
-        """Copy a part of a request, so that nothing of the rest of it stays in memory."""
+        """Queue a copy of the first rows, so that the rest of the request can be freed."""
         if len(self._waiting) >= MOST_WAITING:
             self._over("dropped")
             return
@@ -121,7 +121,7 @@ class Mirror:
             self._next()
 
     def _next(self) -> None:
-        """Ask what has waited longest and may be asked."""
+        """Ask the shadow the oldest request in the queue that may be asked."""
         while self._waiting and self._ticket is None:
             asked = self._waiting.popleft()
             if asked.model.batcher.waiting:
@@ -169,7 +169,7 @@ class Mirror:
 
 
 def unlike(card: ModelCard, other: ModelCard) -> str:
-    """Say in which fields two cards differ that must not, where one model shadows the other."""
+    """Name the fields in which a shadow's card differs from the other's and must not."""
     return ", ".join(name for name in _ALIKE if getattr(card, name) != getattr(other, name))
 
 

@@ -1,4 +1,4 @@
-"""The tensors that a card implies, and whether a graph has them; no runtime, no file."""
+"""Compare a graph's inputs and outputs with those its card implies; no runtime, no file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

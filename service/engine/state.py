@@ -1,4 +1,4 @@
-"""What rows carry through a model: the tensors of a state as one vector, and back."""
+"""Pack the state tensors of a row into one vector, and unpack them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,7 +9,7 @@ from service.engine.jobs import Array, Row
 
 
 class StateLayout:
-    """Where each tensor of a card's state lies in the vector of a row."""
+    """The place of each tensor of a card's state in a row's vector."""
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.shapes = dict(shapes)
@@ -21,7 +21,7 @@ class StateLayout:
         self.size: int = ends[-1]
 
     def gather(self, rows: Sequence[Row]) -> dict[str, Array]:
-        """Return each tensor (batch, *shape) of the rows' states; zeros for rows that begin."""
+        """Return each tensor (batch, *shape) of the rows' states; zeros for rows without one."""
         states = np.zeros((len(rows), self.size), np.float32)
         for place, row in zip(states, rows, strict=True):
             if row.state is not None:

@@ -1,4 +1,4 @@
-"""A share of the requests for each of several versions: pure, no clock, no tasks, no I/O."""
+"""Divide requests among versions by weight: no clock, no tasks, no I/O."""
 
 import zlib
 from bisect import bisect_right
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-_GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, lie as evenly as they can
+_GOLDEN = 0.6180339887498949  # the golden ratio: its multiples modulo 1 fill [0, 1) evenly
 _MIXER, _WORD = 0x9E3779B1, 0xFFFFFFFF
 
 Choice = TypeVar("Choice")
 
 
 def place(key: str, salt: int = 0) -> float:
-    """Return where a key lies between 0 and 1: the same in every process, and evenly."""
+    """Return a hash of a key in [0, 1], the same in every process."""
     return (zlib.crc32(key.encode(), salt) * _MIXER & _WORD) / _WORD
 
 
@@ -21,8 +21,8 @@ class Split(Generic[Choice]):
     """
     Divides requests by weight.
 
-    One key always gets the same choice, in every process; requests without one go in turn, as
-    evenly as the weights allow.  A last choice whose weight grows keeps all the keys it had.
+    A key always gets the same choice, in every process; requests without a key are divided as
+    evenly as the weights allow.  If the weight of the last choice grows, it keeps all its keys.
     """
 
     __slots__ = ("_asked", "_bounds", "_salt", "choices", "main")
@@ -36,7 +36,7 @@ class Split(Generic[Choice]):
         self._asked = 0
 
     def choose(self, key: str | None) -> Choice:
-        """Return who answers."""
+        """Return the choice for a key, or the next one in turn."""
         if key is None:
             self._asked += 1
             point = self._asked * _GOLDEN % 1.0

@@ -1,8 +1,8 @@
 """
-Measure what a model's batches cost on this machine, once: a grid of t(size, steps), kept on disk.
+Measure the time of a model's batches on this machine, t(size, steps), and keep it on disk.
 
-The result is a ``CostGrid`` for the scheduler.  A cache that cannot be read or written costs a
-measurement, nothing else.
+The result is a ``CostGrid`` for the scheduler.  Where the cache cannot be read or written, each
+load measures again.
 """
 
 import time
@@ -23,9 +23,9 @@ from service.engine.scheduler import BatchPolicy
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # and on, doubled, where larger batches are allowed
 SHORTEST = 8  # steps; shorter sequences cost about the same
 REPEATS = 3
-TOO_LONG = 0.1  # of the budget, for one run: larger batches are foretold from smaller ones
+TOO_LONG = 0.1  # share of the budget; beyond a run of it, larger batches are extrapolated
 PATIENCE = 60.0  # seconds for another process that measures the same
-SCHEMA = 2  # of what the key depends on
+SCHEMA = 2  # version of the cached documents
 
 
 def measure(
@@ -38,8 +38,8 @@ def measure(
     """
     Run batches of growing size and length for about ``budget`` seconds; return their times.
 
-    Each point is the best of a few runs, for what disturbs a run only ever lengthens it.  No
-    batch of several sequences has more steps than the policy allows.
+    Each point is the least of a few runs, since any disturbance lengthens a run.  No batch of
+    several sequences has more steps than the policy allows.
     """
     policy = policy or BatchPolicy()
     sizes, steps = sizes_up_to(policy.max_batch_size), _lengths(card)
@@ -60,7 +60,7 @@ def sizes_up_to(largest: int) -> tuple[int, ...]:
 
 
 def _lengths(card: ModelCard) -> tuple[int, ...]:
-    """Return four lengths, each so many times the last, from the shortest to the longest."""
+    """Return four lengths in geometric progression, from the shortest to the longest."""
     longest = card.max_length
     shortest = min(longest, max(card.min_length, SHORTEST))
     ladder = np.geomspace(shortest, longest, 4)
@@ -76,7 +76,7 @@ class _Stopwatch:
     max_steps: int  # of a batch
 
     def column(self, card: ModelCard, sizes: Sequence[int], length: int) -> list[float]:
-        """Time batches of one length; where that takes too long, go on in proportion."""
+        """Return the times of batches of one length; those too slow to measure are extrapolated."""
         times: list[float] = []
         for size in sizes:
             late = self.clock() > self.deadline
@@ -97,7 +97,7 @@ class _Stopwatch:
 
 
 def drawn(card: ModelCard, size: int, length: int) -> list[Row]:
-    """Draw rows of one length, always the same ones."""
+    """Return random rows of one length, the same at each call."""
     random = np.random.default_rng(0)
     values = random.normal(size=(size, length, len(card.features))).astype(np.float32)
     future = np.zeros((card.horizon, len(card.known)), np.float32) if card.known else None

@@ -1,4 +1,4 @@
-"""Look at the repository, and take up what has changed in it."""
+"""Poll the repository, and take up what has changed in it."""
 
 import asyncio
 import logging
@@ -9,14 +9,14 @@ from service.engine.lifecycle import Lifecycle
 
 log = logging.getLogger(__name__)
 
-ABREAST = 2  # models taken up at a time: each may take the memory and processor of a check
+ABREAST = 2  # models taken up at a time: each may run a check, which costs memory and time
 
 
 class Watcher:
     """
-    Brings each model whose files have changed to its state; no model waits for a slow one.
+    Has each model whose files have changed converge, without waiting for slow ones.
 
-    It asks for the stamps of the files each time: that works on every file system, and costs a
+    It compares the stamps of all files at each look: that works on every file system and costs a
     few microseconds a file, in a thread.
     """
 
