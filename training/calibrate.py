@@ -1,4 +1,4 @@
-"""Conformal calibration: stretch a network's quantiles until they hold on the validation part."""
+"""Conformal calibration: scale the gaps between quantiles until they hold on validation data."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from training.networks import Forecaster
 from training.windows import Batch, Windows, spread_rows
 
-_NUMBERS = 20_000_000  # at most so many are forecast
+_NUMBERS = 20_000_000  # forecast at most
 _BATCH = 256
-_LEAST = 0.05  # a gap is never closed
+_LEAST = 0.05  # the least stretch, so that quantiles stay apart
 
 Float = NDArray[np.floating]
 
@@ -20,10 +20,10 @@ def calibrate(
     network: Forecaster, answer: Callable[[Batch], NDArray[np.float32]], validation: Windows
 ) -> None:
     """
-    Set the stretch of each gap between quantiles, per target, over all steps of the horizon.
+    Set the stretch of each gap between a network's quantiles, one per target for all steps.
 
-    ``answer`` is what the network forecasts.  The median stays as it is: no point forecast
-    changes.  A network of one quantile has no gap.
+    ``answer`` returns the network's forecasts.  The median, and so every point forecast, stays as
+    it is.  A network with one quantile has no gap and is left alone.
     """
     levels = network.levels.numpy().astype(np.float64)
     if len(levels) == 1:
@@ -42,7 +42,7 @@ def calibrate(
 
 def stretches(answers: Float, actuals: Float, levels: Float, median: int) -> NDArray[np.float32]:
     """
-    Return by how much to stretch each gap, (targets, quantiles), 1 at the median.
+    Return the factor for the gap before each quantile, (targets, quantiles); 1 at the median.
 
     ``answers`` is (windows, horizon, targets, quantiles), ``actuals`` the same without quantiles,
     NaN where unknown.  From the median outwards, the score of an actual y beside a gap that

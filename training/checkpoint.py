@@ -1,4 +1,4 @@
-"""Whether a run can go on from a checkpoint; trains nothing."""
+"""Decide whether a run can resume from a checkpoint."""
 
 import zipfile
 from pathlib import Path
@@ -9,8 +9,8 @@ import torch
 from training.errors import TrainingError
 from training.recipe import Trained
 
-RECIPE = "recipe"  # the entry that says what made a checkpoint
-_FREE: dict[str, Any] = {  # what may change between a run and the one that goes on from it
+RECIPE = "recipe"  # the key of the recipe in a checkpoint
+_FREE: dict[str, Any] = {  # what may differ between a run and one that resumes it
     "description": True,
     "task": True,
     "data": {"source", "units"},
@@ -19,12 +19,12 @@ _FREE: dict[str, Any] = {  # what may change between a run and the one that goes
 
 
 def identity(recipe: Trained) -> str:
-    """Write all of a recipe that a checkpoint's weights and optimiser depend on."""
+    """Return, as JSON, the part of a recipe that weights and optimiser state depend on."""
     return recipe.model_dump_json(exclude=_FREE)
 
 
 def resumable(path: Path, recipe: Trained) -> Path:
-    """Return the checkpoint's path; raise TrainingError where this recipe cannot go on from it."""
+    """Return the checkpoint's path; raise TrainingError if this recipe cannot resume from it."""
     if not zipfile.is_zipfile(path):  # torch.load of anything else fails in any way it likes
         raise TrainingError(
             f"{path}: is not a whole checkpoint\n  Leave out --resume to train anew."

@@ -1,4 +1,4 @@
-"""What keeps a gradient from being too large; all rules act on all parameters at once, in place."""
+"""Gradient clipping: every rule acts on the gradients of all parameters together, in place."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from training.recipe import FitRecipe
 
 
 def clip(parameters: Iterable[nn.Parameter], recipe: FitRecipe) -> None:
-    """Clip by value or by the scaled rule, then by the norm: whichever the recipe asks for."""
+    """Apply the rules that the recipe asks for: by value, scaled, then by norm."""
     given = [each for each in parameters if each.grad is not None]
     if recipe.clip_value is not None:
         clip_grad_value_(given, recipe.clip_value)
@@ -24,7 +24,7 @@ def clip_scaled(parameters: Iterable[nn.Parameter], bound: float) -> None:
     """
     Set g' = clip(g, -c, c) / max |clip(g, -c, c)|, where c is ``bound`` and g all gradients.
 
-    The largest gradient is then 1 in size, whatever it was; gradients that are all 0 stay so.
+    The largest absolute gradient is then 1; gradients that are all 0 stay 0.
     """
     gradients: list[Tensor] = [each.grad for each in parameters if each.grad is not None]
     if not gradients:

@@ -80,7 +80,7 @@ def compare(  # noqa: PLR0913  one argument an option
     **options: object,
 ) -> None:
     """
-    Hold classical methods and networks against each other on DATA.
+    Compare classical methods and networks on DATA.
 
     DATA is a recipe (.toml), or a table with the options of train.  Everything is fitted once on
     the training part and forecasts the test part from the same origins, spread evenly.

@@ -1,4 +1,4 @@
-"""The same rolling-origin backtest for classical methods and networks; writes and draws nothing."""
+"""One rolling-origin backtest for classical methods and networks; writes and draws nothing."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,21 +17,21 @@ from training.recipe import Recipe
 from training.windows import Rows, Split, Windows, spread_rows
 
 _CHUNK = 5  # windows forecast between two reports
-_JUDGED = 200  # windows of the validation part that give intervals to a method without any
+_JUDGED = 200  # validation windows whose errors make intervals for a method without any
 
 Actuals = NDArray[np.float64]  # (windows, horizon, targets); NaN is a missing value
-Report = Callable[[str, int, int], None]  # what is being done, done, in all
+Report = Callable[[str, int, int], None]  # name of the contender, origins done, origins in all
 Contender = tuple[str, Callable[[], Baseline]]  # a name, and how it is made
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one contender."""
+    """The result of one contender."""
 
     name: str
     scores: tuple[TargetAccuracy, ...] = ()  # per target; none where there is no forecast
     forecast: Forecast | None = None  # with quantiles
-    own_intervals: bool = False  # otherwise they are its errors on the validation part
+    own_intervals: bool = False  # else made of its errors on the validation part
     fit_seconds: float = 0.0
     forecast_seconds: float = 0.0
     absent: str = ""  # why there is no forecast
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All outcomes on the same windows."""
+    """The outcomes of all contenders on the same windows."""
 
     recipe: Recipe
     windows: Windows  # the origins of the test part that were forecast
@@ -56,11 +56,11 @@ def compare(
     report: Report = lambda _name, _done, _total: None,
 ) -> Comparison:
     """
-    Fit each contender once on the training part, and forecast from the same origins of the test.
+    Fit each contender once on the training part; forecast from the same origins of the test part.
 
-    At most ``origins`` windows are taken, evenly from the first to the last.  A contender that
-    does not apply or fails is told of in its outcome, and the others go on.  Raise
-    TrainingError where no window of the test part has a history.
+    At most ``origins`` windows are taken, spread evenly.  A contender that does not apply or
+    fails has the reason in its outcome, and the others go on.  Raises TrainingError where no
+    window of the test part has a history.
     """
     backtest = _Backtest.plan(recipe, parts, origins)
     outcomes = []
@@ -88,7 +88,7 @@ class _Backtest:
 
     @classmethod
     def plan(cls, recipe: Recipe, parts: Split, origins: int) -> "_Backtest":
-        """Choose the origins, evenly, among windows with a history of every target."""
+        """Choose origins, spread evenly, among windows that have a history of every target."""
         tested = _spread(parts.test, recipe, origins)
         if not np.isfinite(_actuals(tested)).any(axis=(0, 1)).all():
             raise TrainingError(
@@ -109,7 +109,7 @@ class _Backtest:
         )
 
     def run(self, name: str, make: Callable[[], Baseline], report: Report) -> Outcome:
-        """Fit, forecast from every origin, score; raise what the contender raises."""
+        """Fit, forecast and score one contender; raise what it raises."""
         count = len(self.tested)
         report(name, 0, count)
         contender = make()
@@ -141,7 +141,7 @@ class _Backtest:
         return tuple(each for each in scores.targets() if each is not None)
 
     def _learnt_from(self, contender: Baseline) -> tuple[Windows, Windows]:
-        """Leave out series that are never asked for, where each would be fitted by itself."""
+        """Return the parts to fit on; for one model per series, only the series that are tested."""
         if contender.pooled:
             return self.train, self.validation
         train, validation = (
@@ -152,10 +152,10 @@ class _Backtest:
 
     def _with_errors(self, points: Points, contender: Baseline) -> Quantiles:
         """
-        Put the quantiles of the errors on the validation part around the points.
+        Add the quantiles of the errors on the validation part to the points.
 
-        They are taken for each step ahead and target, in the unit of MASE; the points stay
-        the median.
+        The quantiles are taken per step ahead and target, in the unit of MASE, and shifted so
+        that the points stay the median.
         """
         judged = contender.forecast(self.judged, np.arange(len(self.judged))).points
         unit = scales(self.judged, self.recipe.seasonality)
@@ -169,7 +169,7 @@ class _Backtest:
 
 
 def _known(unit: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (windows, 1, targets) to divide by."""
+    """Return the unit, (windows, 1, targets), with 1 where it is zero or unknown."""
     return np.where(unit > 0, unit, 1.0)[:, None]
 
 

@@ -1,4 +1,4 @@
-"""A network as a contender beside the classical methods: trained as by ``train``, not published."""
+"""Networks as contenders of the comparison: trained as by ``train``, but not published."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from training.recipe import MEDIAN, Recipe
 from training.windows import Rows, Split, Windows
 
 KINDS = (*get_args(Cell), "attention")
-# What a recipe may say of one kind that another cannot have, by the part of the document.
+# Options that belong to one kind of network only, by part of the recipe.
 _OF_A_GRU = {"network": {"reset"}}
 _CELLS = {"reset", "score", "local", "bidirectional", "layer_norm"}
 _ATTENTION = {"causal", "positions", "readout"}
@@ -28,7 +28,7 @@ _OF_A_KIND = {
 
 
 class Network:
-    """A recipe's network, fitted on the same parts and asked at the same origins."""
+    """A recipe's network as a baseline: fitted on the same parts, forecasting the same windows."""
 
     pooled = True
 
@@ -55,7 +55,7 @@ class Network:
             )
 
     def forecast(self, windows: Windows, rows: Rows) -> Forecast:
-        """Answer with the quantiles the network has learnt."""
+        """Forecast the windows in these rows, with the quantiles that the network has learnt."""
         with threads(self.recipe):
             batch = windows.batch(rows, windows.available(rows))
             quantiles = forecaster(self.fitted.network)(batch).astype(np.float64)
@@ -71,7 +71,7 @@ def contenders(  # noqa: PLR0913  what runs on what, and how
     checkpoints: Path,
     progress: bool,
 ) -> Iterator[Contender]:
-    """Name the classical methods, then the networks, the cheap ones first; none is made yet."""
+    """Yield the classical methods, then the networks, each as a name and how to make it."""
     for name, make in BASELINES.items():
         yield name, partial(make, recipe)
     for kind in networks:

@@ -1,4 +1,4 @@
-"""From a long table to regular series of numbers; cuts no windows and scales nothing."""
+"""Read a long table into series on regular times; cuts no windows and scales nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ def _typed(frame: Frame, recipe: DataRecipe) -> pl.DataFrame:
 
 
 def read_times(frame: Frame, column: str) -> pl.Series:
-    """Return the times of a column, without a zone; raise DataError for what is none."""
+    """Return the times of a column in UTC, without a zone; raise DataError for other values."""
     values = frame.rows[column]
     if values.dtype == pl.Date or isinstance(values.dtype, pl.Datetime):
         if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone:
@@ -113,7 +113,7 @@ def read_times(frame: Frame, column: str) -> pl.Series:
 
 
 def _whole_dates(texts: pl.Series) -> pl.Series:
-    """Give a month or a year that stands alone, as ISO 8601 allows, its first day."""
+    """Complete a bare year or month, as ISO 8601 allows, to its first day."""
     return texts.str.replace(r"^(\d{4})$", "${1}-01").str.replace(r"^(\d{4}-\d{2})$", "${1}-01")
 
 
@@ -131,7 +131,7 @@ def _parse_times(texts: pl.Series) -> pl.Series:
 
 
 def read_texts(values: pl.Series) -> pl.Series:
-    """Write anything as text, so that what does not belong can be refused by its name."""
+    """Return any column as text, so that an error can quote the value."""
     if values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Duration):
         texts = [None if each is None else str(each) for each in values.to_list()]
         return pl.Series(values.name, texts, dtype=pl.String)
@@ -139,7 +139,7 @@ def read_texts(values: pl.Series) -> pl.Series:
 
 
 def read_numbers(frame: Frame, column: str) -> pl.Series:
-    """Return the numbers of a column, null where missing; raise DataError for what is none."""
+    """Return a column as float32, null where missing; raise DataError for other values."""
     values = frame.rows[column]
     if values.dtype.is_numeric() or values.dtype == pl.Boolean:
         numbers = values.cast(pl.Float64)

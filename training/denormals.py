@@ -1,4 +1,4 @@
-"""Numbers too small to matter, which a CPU is slow with."""
+"""Flush denormal numbers to zero, since a CPU computes slowly with them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ import torch
 @contextmanager
 def flushed() -> Iterator[None]:
     """
-    Let this thread take what is below 1.2e-38 for 0, where the processor can.
+    Treat float32 numbers below 1.2e-38 as 0 in this thread, where the processor can.
 
-    The gradient of a long row fades into such numbers on its way back, and a product with them
-    takes many times as long as one with others.
+    The gradients of long sequences fade into this range during backpropagation, and products with
+    such numbers take many times as long as others.
     """
     before = _flushes()
     torch.set_flush_denormal(True)

@@ -1,4 +1,4 @@
-"""Which rows come in which batch of which epoch; knows nothing of what a row is."""
+"""Assign rows to the batches of each epoch; knows nothing of what a row is."""
 
 import math
 
@@ -11,7 +11,7 @@ from training.windows import Rows
 
 
 class Epochs(Dataset[tuple[Tensor, ...]]):
-    """The batches of the epoch ``epoch``: which of ``total`` rows each has, from (seed, epoch)."""
+    """The batches of one epoch, as row numbers below ``total``, shuffled by (seed, epoch)."""
 
     def __init__(self, total: int, recipe: FitRecipe, *, training: bool) -> None:
         self.total = total
@@ -23,7 +23,7 @@ class Epochs(Dataset[tuple[Tensor, ...]]):
         self.start(0)
 
     def start(self, epoch: int) -> None:
-        """Shuffle for this epoch."""
+        """Shuffle the rows for an epoch, if this is for training."""
         self.epoch = epoch
         self.rows = np.arange(self.total)
         if self.training:

@@ -1,5 +1,5 @@
 """
-Everything that can go wrong in training for a reason its user can mend.
+The errors of training that a user can fix.
 
 * TrainingError
   - RecipeError      the recipe says something impossible

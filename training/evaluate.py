@@ -1,4 +1,4 @@
-"""Measure a forecaster on held-out windows, beside baselines; trains nothing."""
+"""Measure a forecaster and baselines on held-out windows."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -31,11 +31,11 @@ def measure(
     batch_size: int = 256,
 ) -> Accuracy:
     """
-    Forecast every window once from all the steps it has, and compare in the data's units.
+    Forecast every window once, from all the steps it has, and return errors in the data's units.
 
-    Each baseline answers the same windows, NaN where it has no answer; seasonal naive is always
-    among them.  A missing actual counts for nothing.  Raise TrainingError for a forecast that
-    is not finite.
+    Each baseline forecasts the same windows, NaN where it has no forecast; seasonal naive is
+    always among them.  Missing actuals are skipped.  Raises TrainingError for a forecast that is
+    not finite.
     """
     scores, scale = Scores(recipe.quantiles), scales(windows, recipe.seasonality)
     examples = Examples(windows)
@@ -68,7 +68,12 @@ def measure(
 
 
 def scales(windows: Windows, season: int) -> NDArray[np.float64]:
-    """Return (windows, targets): seasonal naive's error in the series before its first window."""
+    """
+    Return the scale of MASE, (windows, targets).
+
+    It is seasonal naive's mean absolute error in the window's series up to the series' first
+    origin among these windows (Hyndman and Koehler 2006); NaN where unknown.
+    """
     first, series = np.unique(windows.first, return_inverse=True)
     until = np.full(len(first), len(windows.values))
     np.minimum.at(until, series, windows.origins + 1)

@@ -17,9 +17,9 @@ LEAST_HISTORY = 24  # steps, where the series has them; more for a horizon that 
 
 class Examples:
     """
-    Keep what was read, came and was forecast of a few windows.
+    Collect history, actuals and forecast of a few windows.
 
-    They lie evenly among the held-out ones, whatever their errors: nobody has picked them.
+    The windows are spread evenly over the held-out ones, whatever their errors.
     """
 
     def __init__(self, windows: Windows) -> None:
@@ -35,14 +35,14 @@ class Examples:
         forecast: NDArray[np.float32],  # (batch, horizon, targets, quantiles)
         naive: NDArray[np.float32],  # (batch, horizon, targets)
     ) -> None:
-        """Keep the chosen windows among these."""
+        """Keep those of these windows that were chosen."""
         for place, row in enumerate(rows.tolist()):
             if row in self._chosen:
                 all_steps = actuals[place], forecast[place], naive[place]
                 self._kept[row] = tuple(each[: self._steps].copy() for each in all_steps)
 
     def of(self, target: int) -> tuple[Example, ...]:
-        """Return one target's examples, in the order of the windows; none beyond the third's."""
+        """Return the examples of a target, in the order of time; none beyond the third target."""
         if target >= MOST_TARGETS:
             return ()
         return tuple(self._example(row, target) for row in sorted(self._kept))

@@ -1,8 +1,8 @@
 """
-From a trained network to the one file that serving reads, and the gate before it.
+Export a trained network to the ONNX file that serving reads, and check the file.
 
-The gate answers the same rows with torch and with ONNX Runtime; a file that differs is never
-published.  Nothing of the machine that exports gets into the file.
+The check compares torch and ONNX Runtime on the same rows; a file that differs is never
+published.  The file says nothing of the machine that exported it.
 """
 
 import logging
@@ -29,7 +29,7 @@ _LOGGERS = ("torch", "torch.onnx", "onnxscript", "onnx_ir")
 
 def write_model(network: Network, card: ModelCard, path: Path) -> ModelCard:
     """
-    Export, pass the gate, write the card; return the card as it is in the file.
+    Export a network, check parity, write the card; return the card as it is in the file.
 
     What only the graph knows is set here: ``attention``, ``exact``, ``state``, and the parity
     error of the provenance.  Raise ParityError.
@@ -49,7 +49,7 @@ def write_model(network: Network, card: ModelCard, path: Path) -> ModelCard:
 def export(network: Network, card: ModelCard, path: Path) -> None:
     """Write the network as ONNX under the names of the contract, with the card inside."""
     graph = Graph(network, card)
-    # As long as rows are: of one segment or one block, torch would take their number for fixed.
+    # Long rows: torch would take a number of segments or blocks that is 1 for a constant.
     time = max(SHORTEST_TRACE, min(card.max_length, _TRACED))
     case = draw_case(np.random.default_rng(0), network, card, (3, time))
     batch = {0: Dim.DYNAMIC}
@@ -66,13 +66,13 @@ def export(network: Network, card: ModelCard, path: Path) -> None:
             dynamic_shapes={"inputs": tuple(shapes[name] for name in graph.inputs)},
         )
         model = cast("torch.onnx.ONNXProgram", program).model
-        # The gates are reordered in the graph: fold that, whatever its size, into the weights.
+        # Fold the reordering of the gates into the weights, whatever their size.
         optimizer.optimize_ir(model, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
     _save(cast("torch.onnx.ONNXProgram", program).model_proto, card, path)
 
 
 def _save(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
-    """Write graph and card, and nothing that tells of the machine that exported."""
+    """Write graph and card, without what would tell of the exporting machine."""
     read = {name for node in model.graph.node for name in node.input}
     for node in model.graph.node:
         if node.op_type in ("LSTM", "GRU") and node.output[0] not in read:

@@ -1,4 +1,4 @@
-"""The loop: Lightning runs it, this file says what a step, an epoch and the best weights are."""
+"""The training loop: what Lightning runs as a step and an epoch, and which weights are kept."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 _LAST = "last.ckpt"
 _LOGGERS = ("pytorch_lightning", "lightning_fabric")
-_ADVICE = (  # that does not fit these loaders
+_ADVICE = (  # warnings that do not apply to these loaders
     ".*does not have many workers.*",  # batches are slices of arrays: workers only copy
     ".*Checkpoint directory .* exists and is not empty.*",  # its files are replaced
     ".*GPU available but not used.*",
@@ -44,7 +44,7 @@ _WARM_UP = 0.05  # share of the steps in which the rate rises
 
 @dataclass(frozen=True, slots=True)
 class Fitted(Generic[Network]):
-    """What a run has come to."""
+    """The result of a run."""
 
     network: Network  # with its best weights, on the CPU, in eval mode
     epochs: int
@@ -80,10 +80,10 @@ def run(  # noqa: PLR0913 -- as above
     """
     Train until the validation loss has not improved for ``patience`` epochs.
 
-    The same recipe, data and initial weights give the same weights again.  ``checkpoints``
-    gets ``best.ckpt`` and ``last.ckpt``; with ``resume`` a run goes on after its last whole
-    epoch, as if it had never stopped.  Raise TrainingError when no epoch had a finite loss, and
-    for a checkpoint that is broken or another recipe's.
+    The same recipe, data and initial weights give the same weights again.  ``best.ckpt`` and
+    ``last.ckpt`` are written to ``checkpoints``; with ``resume`` a run goes on after its last
+    whole epoch as if it had not stopped.  Raises TrainingError when no epoch had a finite
+    validation loss, and for a checkpoint that is broken or of another recipe.
     """
     started = time.monotonic()
     best = ModelCheckpoint(
@@ -123,10 +123,10 @@ def _take_best(module: "Loop[Network]", best: ModelCheckpoint) -> float:
 
 class Batches(Epochs):
     """
-    The batches of windows, each drawn anew from (seed, epoch) alone.
+    Batches of windows, each (sequences, lengths, future, actuals).
 
-    Each is (sequences, lengths, future, actuals).  In a third of those for training the rows
-    get random shorter lengths, so that the network learns to answer short rows as well.
+    They depend on (seed, epoch) alone.  In a third of the training batches the rows are cut to
+    random shorter lengths, so that the network learns to forecast from short rows as well.
     """
 
     def __init__(self, windows: Windows, recipe: Recipe, *, training: bool = True) -> None:
@@ -146,7 +146,7 @@ class Batches(Epochs):
 
 
 class Loop(lightning.LightningModule, Generic[Network]):
-    """A network among its optimiser and its clipping; what its loss is, a subclass says."""
+    """A network with its optimiser and gradient clipping; a subclass defines the loss."""
 
     def __init__(self, network: Network, batches: Epochs, recipe: Trained) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ class Loop(lightning.LightningModule, Generic[Network]):
         raise NotImplementedError
 
     def observed(self, batch: tuple[Tensor, ...]) -> int:
-        """Return over how many values the loss is the mean."""
+        """Return the number of values that the loss of a batch is the mean of."""
         return len(batch[0])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ class Loop(lightning.LightningModule, Generic[Network]):
         self.batches.start(self.current_epoch)
 
     def on_train_batch_start(self, _batch: tuple[Tensor, ...], _index: int) -> None:
-        # Dropout alike after a resume: a loader that starts draws from the same generator.
+        # So that dropout is the same after a resume: starting a loader draws from this generator.
         torch.manual_seed(self.recipe.seed + self.global_step)
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
@@ -195,7 +195,7 @@ class Loop(lightning.LightningModule, Generic[Network]):
         self.log(MONITOR, self.loss(batch), prog_bar=True, batch_size=size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 -- Lightning's own union
-        """Return AdamW under a short warm-up and a cosine to zero over all epochs."""
+        """Return AdamW, and a linear warm-up times a cosine to zero over all epochs, per step."""
         optimizer = torch.optim.AdamW(
             self.parameters(), self.recipe.learning_rate, weight_decay=self.recipe.weight_decay
         )
@@ -215,7 +215,7 @@ class Loop(lightning.LightningModule, Generic[Network]):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by every rule of the recipe; Lightning alone does only one."""
+        """Clip by every rule of the recipe; Lightning itself supports only one."""
         del optimizer, gradient_clip_val, gradient_clip_algorithm
         clip(self.parameters(), self.recipe)
 

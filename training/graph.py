@@ -1,4 +1,4 @@
-"""A network as the file will have it: the inputs and outputs of the contract, by name."""
+"""A network with exactly the inputs and outputs that its ONNX file will have."""
 
 import copy
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ Arrays = dict[str, NDArray[Any]]
 
 class Graph(nn.Module):
     """
-    A copy of the network on the CPU that has exactly the inputs and outputs of the file.
+    A copy of a network on the CPU, called with the inputs of the file in their order.
 
-    A network that streams reads on from its state, and begins where the state is zeros.
+    The graph of a network that streams takes a state and returns the next; zeros begin a stream.
     """
 
     def __init__(self, network: Network, card: ModelCard) -> None:
@@ -45,7 +45,7 @@ class Graph(nn.Module):
         self.outputs = [PREDICTIONS, *attention, *(NEXT_STATE + name for name in self.tensors)]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Answer the inputs in the order of their names."""
+        """Return the outputs, in the order of ``outputs``, of inputs in the order of ``inputs``."""
         network = self.network
         if not self.tensors or isinstance(network, Classifier):
             predictions, attention = network(*inputs)
@@ -57,24 +57,24 @@ class Graph(nn.Module):
         return (predictions, *(carried[name] for name in self.tensors))
 
     def arguments(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[Tensor, ...]:
-        """Return what ``forward`` takes of arrays by name."""
+        """Return the arguments of ``forward`` from arrays by name."""
         return tuple(torch.from_numpy(arrays[name]) for name in self.inputs)
 
     @torch.no_grad()
     def answer(self, arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Answer arrays by name, in the order of the outputs."""
+        """Return the outputs of arrays by name, in the order of ``outputs``."""
         return [each.numpy() for each in self(*self.arguments(arrays))]
 
 
 def state_of(network: Network) -> StateSpec:
-    """Return what a stream of this network must keep."""
+    """Return the state that a stream of this network keeps."""
     if isinstance(network, Classifier) or not network.state_shapes:
         return StateSpec()
     return StateSpec(kind=StateKind.RECURRENT, tensors=dict(network.state_shapes))
 
 
 def begin(spec: StateSpec, batch: int) -> Arrays:
-    """Return the state inputs of rows of which nothing has been read."""
+    """Return the state inputs of rows before their first step: zeros."""
     return {
         STATE + name: np.zeros((batch, *shape), np.float32) for name, shape in spec.tensors.items()
     }

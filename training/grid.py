@@ -1,4 +1,4 @@
-"""Hold the times of one series against the frequency, and fill gaps when asked; reads no files."""
+"""Check the times of a series against its frequency, and fill gaps if asked; reads no files."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ def regular(
     """
     Return sorted times (time,) and values (time, columns) without a gap.
 
-    Raises DataError for a time that comes twice, lies off the grid or, unless the recipe fills
+    Raises DataError for a time that occurs twice, is off the grid or, unless the recipe fills
     gaps, is missing.
     """
     frequency = Frequency.parse(recipe.frequency)
@@ -92,7 +92,7 @@ def _steps(times: Times, frequency: Frequency) -> NDArray[np.int64]:
 
 
 def _calendar(first: np.datetime64, last: np.datetime64, frequency: Frequency) -> Times:
-    """Return the grid from ``first`` on, up to ``last``; at least one time."""
+    """Return the times of a calendar frequency from ``first`` to ``last``; at least one."""
     start, end = (
         time.astype("datetime64[us]").item().replace(tzinfo=UTC) for time in (first, last)
     )

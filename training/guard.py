@@ -1,4 +1,4 @@
-"""Hold a trained network against what costs nothing, before it is published; trains no network."""
+"""Compare a trained network with simple baselines before it is published."""
 
 from collections.abc import Callable, Mapping
 
@@ -24,10 +24,10 @@ def guarded(
     say: Callable[[str], None] = lambda _: None,
 ) -> Accuracy:
     """
-    Measure a network beside seasonal naive and ridge on the test part.
+    Measure a network, seasonal naive and ridge on the test part.
 
-    One whose MAE exceeds that of either, by the mean of the ratio over the targets, raises
-    Outperformed, unless ``anyway``; the accuracy then names what it loses to.
+    Raises Outperformed for a network whose MAE, as a ratio to a baseline's averaged over the
+    targets, is above 1.  With ``anyway`` it is returned, and names the baselines in ``loses_to``.
     """
     accuracy = measure(parts.test, forecaster, recipe, baselines=_ridge(recipe, parts, say))
     lost = {_WORDS[name]: _ratio(accuracy, name) for name in accuracy.loses_to}
@@ -38,7 +38,7 @@ def guarded(
 def refuse(
     name: str, lost: Mapping[str, float], *, anyway: bool, say: Callable[[str], None]
 ) -> None:
-    """Raise Outperformed for what a network loses to, by which ratio; say it if ``anyway``."""
+    """Raise Outperformed for baselines (name -> ratio) that are better; ``anyway`` only say so."""
     if lost and not anyway:
         raise Outperformed(name, lost)
     for baseline, ratio in lost.items():

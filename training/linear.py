@@ -1,4 +1,4 @@
-"""Solve a network's linear skip in closed form, before the network learns what is left."""
+"""Solve a network's linear skip in closed form, before the network learns the residuals."""
 
 from collections.abc import Iterator
 
@@ -48,13 +48,13 @@ def solve_skip(
     network: Forecaster, train: Windows, validation: Windows, *, trained: bool = False
 ) -> float:
     """
-    Set the skip to ridge regression in the units the network sees, and silence the head.
+    Set the skip to ridge regression in the network's units, and the head to zero.
 
-    Training begins at the linear forecast, refines the skip where it is ``trained``, and goes
-    around it otherwise.  One map serves all targets.  It is learnt from windows that have all the
-    steps it maps and no gap in them, where there are as many as steps; else from all windows.
-    The penalty is what has the least absolute error on the validation part; it is returned, as a
-    share of the mean square of an input.
+    Training then begins at the linear forecast; it changes the skip's weights only if
+    ``trained``.  One map serves all targets.  It is fitted to the windows that have all the steps
+    it maps without a gap, if there are at least as many as steps, else to all windows.  The
+    penalty with the least absolute error on the validation part is chosen and returned, as a
+    share of the mean square of an input.  Raises ValueError for a network without a skip.
     """
     if network.skip is None:
         raise ValueError("This network has no linear skip.")
@@ -74,7 +74,7 @@ def solve_skip(
 
 
 def _whole(windows: Windows, steps: int) -> Rows:
-    """Return the windows whose last ``steps`` steps are there; all, where they are too few."""
+    """Return the windows without a gap in their last ``steps`` steps; all if these are too few."""
     gaps = np.isnan(windows.values[:, : windows.targets]).any(axis=1)
     before = np.concatenate([[0], np.cumsum(gaps)])
     rows = np.arange(len(windows))
@@ -85,7 +85,7 @@ def _whole(windows: Windows, steps: int) -> Rows:
 
 
 def _pairs(network: Forecaster, windows: Windows, rows: Rows) -> Iterator[Pairs]:
-    """Yield inputs (rows, steps) and what is wanted (rows, horizon), a row a window and target."""
+    """Yield inputs (rows, steps) and outputs (rows, horizon), a row per window and target."""
     for _, batch in windows.batches(rows[spread_rows(len(rows), _WINDOWS)], _BATCH):
         pair = network.linear_pairs(
             torch.from_numpy(batch.sequences),

@@ -1,4 +1,4 @@
-"""The gate before a file is published: ONNX Runtime must answer the same rows as torch does."""
+"""The check before a file is published: ONNX Runtime must answer as torch does."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -36,9 +36,10 @@ def check_parity(
     """
     Return the largest scaled difference between the file and its network.
 
-    Torch sees zeros in the padding, the file NaN or garbage.  Of a network that streams, torch
-    reads each row at once, and the file also piece by piece.  Raise ParityError with the first
-    case in which predictions (in units of the target's scale), attention or state differ by more.
+    Torch gets zeros as padding, the file NaN or garbage.  For a network that streams, torch reads
+    each row at once, and the file also piece by piece.  Raises ParityError for the first case in
+    which predictions (in units of the target's scale), attention or state differ by more than
+    the tolerance.
     """
     gate = _Gate(network, path, card, tolerance)
     for index, (label, case) in enumerate(_cases(network, card)):
@@ -52,7 +53,7 @@ def check_parity(
 
 
 class _Gate:
-    """A file beside its network, and the largest difference so far."""
+    """A file, its network, and the largest difference found so far."""
 
     def __init__(self, network: Network, path: Path, card: ModelCard, tolerance: float) -> None:
         options = onnxruntime.SessionOptions()
@@ -69,7 +70,7 @@ class _Gate:
         return [np.asarray(each) for each in self.session.run(self.graph.outputs, feeds)]
 
     def stream(self, case: Arrays, bounds: NDArray[np.int64]) -> None:
-        """Give the file each row by the pieces between its bounds, and torch up to each at once."""
+        """Compare the file, fed piece by piece, with torch, fed all steps up to each bound."""
         carried: Arrays = {}
         for number, (begins, ends) in enumerate(pairwise(bounds)):
             sequences = _between(case[SEQUENCES], begins, ends)
@@ -144,7 +145,7 @@ def _draw(
 
 
 def _bounds(rng: np.random.Generator, lengths: NDArray[np.int64], pieces: int) -> NDArray[np.int64]:
-    """Return where each row is cut, (pieces + 1, batch); one of fewer steps becomes as long."""
+    """Draw where rows are cut, (pieces + 1, batch); rows shorter than ``pieces`` are lengthened."""
     rows = []
     for length in np.maximum(lengths, pieces):
         inner = np.sort(rng.permutation(length - 1)[: pieces - 1]) + 1
@@ -155,14 +156,14 @@ def _bounds(rng: np.random.Generator, lengths: NDArray[np.int64], pieces: int) -
 def _between(
     sequences: NDArray[np.float32], begins: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return the steps of each row from its begin on, as many as the longest piece has."""
+    """Return the pieces of rows from ``begins`` on, each as long as the longest one."""
     steps = begins[:, None] + np.arange(int((ends - begins).max()))
     kept = np.minimum(steps, sequences.shape[1] - 1)
     return np.take_along_axis(sequences, kept[..., None], axis=1)
 
 
 def _dirty(case: Arrays, index: int) -> Arrays:
-    """Return the case as a careless caller would feed it."""
+    """Return the case with NaN or a large number as padding."""
     return _filled(case, np.nan if index % 2 else _GARBAGE)
 
 

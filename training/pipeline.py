@@ -113,7 +113,7 @@ def learn(  # noqa: PLR0913  what to train on what, and how this run is kept
 
 
 def decided(recipe: Recipe, table: Table) -> Recipe:
-    """Choose what the recipe leaves to the data: series of different size need their own units."""
+    """Return the recipe with normalisation "auto" replaced: "reversible" for several series."""
     if recipe.network.normalisation != "auto":
         return recipe
     kind = recipe.network.chosen
@@ -137,10 +137,10 @@ def publish(
 @contextmanager
 def threads(recipe: Trained) -> Iterator[None]:
     """
-    Give torch the threads of the recipe.
+    Set torch's number of threads as the recipe says, by default 1 for a small network.
 
-    The products of a small network are too short to share: its threads wait for each other at
-    the end of each, and on a machine with other work that costs many times what it saves.
+    The matrix products of a small network are too short to share among threads, which wait for
+    each other at the end of each: on a busy machine that costs many times what it saves.
     """
     before = torch.get_num_threads()
     small = recipe.network.hidden <= SMALL
@@ -152,7 +152,7 @@ def threads(recipe: Trained) -> Iterator[None]:
 
 
 def forecaster(network: Forecaster) -> Callable[[Batch], NDArray[np.float32]]:
-    """Return what answers a batch with quantiles, (batch, horizon, targets, quantiles)."""
+    """Return a function that forecasts a batch, (batch, horizon, targets, quantiles)."""
     network = network.eval().cpu()
 
     @torch.inference_mode()
@@ -205,7 +205,7 @@ def _card(
 
 
 def _portable(recipe: Recipe) -> Recipe:
-    """Name the source without its folder: a card must not tell of the machine it was made on."""
+    """Return the recipe with its source without the folder, which is of this machine alone."""
     data = recipe.data.model_copy(update={"source": portable_source(recipe.data.source)})
     return recipe.model_copy(update={"data": data})
 
@@ -216,5 +216,5 @@ def portable_source(source: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what had a part in a run."""
+    """Return the versions of Python and of the packages that take part in a run."""
     return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}

@@ -1,4 +1,4 @@
-"""Keep what libraries remark about their own internals from the user's terminal."""
+"""Silence libraries' loggers and warnings for a while."""
 
 import logging
 import warnings

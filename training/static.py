@@ -1,4 +1,4 @@
-"""What a series has for good: numbers, or texts as categories; one value in all its rows."""
+"""Static covariates: columns with one value per series, numbers or categories."""
 
 import polars as pl
 
@@ -38,8 +38,7 @@ def kinds_of(
     Return the categories of each static column, in order, or None where it holds numbers.
 
     ``series`` is the column of the series' names.  Raises DataError for a series with more than
-    one value, for too many
-    categories, and for a category whose column there is already.
+    one value, for too many categories, and for a category whose column exists already.
     """
     kinds: dict[str, Categories] = {}
     for column in recipe.static:

@@ -1,4 +1,4 @@
-"""Lightning's trainer as a recipe wants it: device, precision, early stop, progress."""
+"""Build Lightning's trainer from a recipe: device, precision, early stop, progress."""
 
 import sys
 from typing import Any
@@ -44,7 +44,7 @@ def make_trainer(
 
 
 class _Patience(EarlyStopping):
-    """An early stop that a resumed run keeps to, with the patience its recipe has now."""
+    """Early stopping that also holds after a resume, with the patience of the present recipe."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict | {"patience": self.patience})

@@ -1,4 +1,4 @@
-"""Cut series into windows by index, split by time; nothing is copied until a batch is asked for."""
+"""Windows over series, by index, split by time; nothing is copied until a batch is made."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Windows:
     """
     Some windows over one array of values: each is the index of its last observed step.
 
-    The array is shared by all parts of a split, and no window of it is ever stored.
+    All parts of a split share the array; windows are gathered from it batch by batch.
     """
 
     values: NDArray[np.float32]  # (all steps of all series, columns)
@@ -57,9 +57,9 @@ class Windows:
 
     def typical_change(self) -> NDArray[np.float32]:
         """
-        Return (targets,): the root mean square of the target's way from origin to horizon.
+        Return (targets,): the root mean square change from the origin to the steps ahead of it.
 
-        That is the error of repeating the last value; NaN where it was never observed.
+        That is the RMSE of repeating the last value; NaN for a target without any change observed.
         """
         last = self.values[self.origins, : self.targets]
         squares, count = np.zeros(self.targets), np.zeros(self.targets)
@@ -77,7 +77,7 @@ class Windows:
             yield part, self.batch(part, self.available(part))
 
     def batch(self, rows: Rows, lengths: Rows) -> Batch:
-        """Gather windows that read their last ``lengths`` steps."""
+        """Gather windows, each with its last ``lengths`` observed steps."""
         origins = self.origins[rows]
         steps = np.arange(int(lengths.max()))
         index = (origins - lengths + 1)[:, None] + steps  # (batch, time)
@@ -108,7 +108,7 @@ class Split:
 
 def split(table: Table, recipe: Recipe) -> Split:
     """
-    Cut the time line, the same for all series, into training, validation and test.
+    Cut the time line, for all series at the same times, into training, validation and test.
 
     A window belongs to the part that holds its whole horizon; its look-back may reach over
     the border.  Windows without any actual are left out.  Raises DataError for an empty part,
@@ -206,10 +206,10 @@ def _observed(
     values: NDArray[np.float32], origins: Rows, recipe: Recipe
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """
-    Look ahead of each origin.
+    Look at the horizon of each origin.
 
-    Return (windows, targets), whether the target has an actual there, and (windows,), whether
-    every known covariate is there throughout.
+    Returns (windows, targets), whether the target has an actual there, and (windows,), whether
+    all known covariates are complete there.
     """
     absent = np.isnan(values)
     blank = absent[:, values.shape[1] - len(recipe.data.ahead) :].any(1, keepdims=True)
