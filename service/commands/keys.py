@@ -71,10 +71,10 @@ def list_keys(path: Path) -> None:
     try:
         found = document.read(path).keys
         usage = Usage.open(read_settings().usage)
+        for key in found:
+            click.echo(f"{key.name}  {', '.join(key.scopes)}{_more(key, usage)}")
     except (UnusableKeys, UnusableUsage) as exc:
         raise click.ClickException(str(exc)) from exc
-    for key in found:
-        click.echo(f"{key.name}  {', '.join(key.scopes)}{_more(key, usage)}")
     usage.close()
 
 

@@ -68,12 +68,15 @@ class Usage:
         return usage
 
     def used(self, key: str) -> Used:
-        """Return what a key has used."""
-        found = pread(self.descriptor, _BYTES, self.place(key))
+        """Return what a key has used; raise UnusableUsage."""
+        try:
+            found = pread(self.descriptor, _BYTES, self.place(key))
+        except OSError as exc:
+            raise UnusableUsage(f"What keys have used: {exc.strerror}") from exc
         return Used(*_NUMBERS.unpack(found)) if len(found) == _BYTES else Used()
 
     def place(self, key: str) -> int:
-        """Return where a key's slot is; one that has none gets a place at the end."""
+        """Return where a key's slot is; one that has none gets it at the end.  Raise OSError."""
         with self.alone():
             return self.find(key)
 

@@ -179,12 +179,15 @@ def test_whoever_has_the_file_for_long_is_not_waited_for(path):
 
 
 def test_a_process_that_keeps_the_file_locked_is_not_waited_for_for_ever(path, monkeypatch):
-    Usage.open(path).close()
+    usage = Usage.open(path)
     monkeypatch.setattr("service.keys.usage.PATIENCE", 0.05)
     with path.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(UnusableUsage, match="locked"):
             Usage.open(path)
+        with pytest.raises(UnusableUsage, match="locked"):
+            usage.used(KEY)
+    assert usage.used(KEY).requests == 0
 
 
 def test_another_file_is_left_as_it_is(path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from models.accuracy import SEASONAL_NAIVE, Accuracy, Example, TargetAccuracy
 from models.contract import ModelCard
 from models.frequency import Frequency
-from service.http.plot.panel import Panel, span, text
+from service.http.plot.panel import Panel, escaped, span, text
 
 WIDTH, MARGIN = 960, 60
 MOST_TARGETS = 8
@@ -50,7 +50,7 @@ def draw(card: ModelCard, accuracy: Accuracy, version: int) -> str:
         parts += _target(card, name, found, top)
         top += _ROW + (_FANS if found.examples else 0)
     height = top + 10
-    title = text(0, 0, f"Backtest of {card.name}", "").partition(">")[2].removesuffix("</text>")
+    title = escaped(f"Backtest of {card.name}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
         f'width="{WIDTH}" height="{height:.0f}" role="img"><title>{title}</title>'

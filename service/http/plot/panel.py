@@ -130,8 +130,12 @@ class Panel:
 
 def text(x: float, y: float, words: str, kind: str) -> str:
     """Return words at a place, whatever is in them."""
-    shown = "".join(letter if letter.isprintable() else "�" for letter in words)
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(shown)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escaped(words)}</text>'
+
+
+def escaped(words: str) -> str:
+    """Return words as they may stand in a document, whatever is in them."""
+    return escape("".join(letter if letter.isprintable() else "�" for letter in words))
 
 
 def _runs(start: float, values: Numbers) -> Iterator[list[tuple[float, float]]]:

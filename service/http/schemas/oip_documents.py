@@ -7,7 +7,9 @@ from pydantic import Field
 
 from models.contract import ATTENTION, FUTURE, LENGTHS, PREDICTIONS, SEQUENCES, ModelCard
 from service.http.schemas.inforce import ServiceOut
+from service.http.schemas.oip import BINARY
 from service.http.schemas.oip_outputs import MEAN, output_names
+from service.http.schemas.reply import JSON
 from service.http.schemas.wire import WireModel
 
 PLATFORM = "onnxruntime_onnx"
@@ -189,10 +191,8 @@ def infer_operation() -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": document},
-                "application/octet-stream": {
-                    "schema": {"type": "string", "format": "binary", "description": both}
-                },
+                JSON: {"schema": document},
+                BINARY: {"schema": {"type": "string", "format": "binary", "description": both}},
             },
         },
     }
