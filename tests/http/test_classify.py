@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import pytest_asyncio
+import tritonclient.http as triton
 from click.testing import CliRunner, Result
 
 from examples.serving import serving
@@ -238,8 +239,27 @@ def test_both_ways_give_one_answer(trained, tmp_path):
                 answer = connection.getresponse()
                 answers.append((answer.status, answer.read()))
             connection.close()
-    assert answers[:2] == answers[2:]
+            answers.append(likeliest(served.url))
+    assert answers[:3] == answers[3:]
     assert [status for status, _ in answers[:2]] == [200, 422]
+    told = json.loads(answers[0][1])["predictions"][0]["probabilities"]
+    best = max(told, key=told.get)
+    assert answers[2] == [f"{np.float32(told[best])}:{CLASSES.index(best)}:{best}"] * 2
+
+
+def likeliest(url: str) -> list[str]:
+    """Ask for the first class of the first series as tritonclient does, in binary and in JSON."""
+    values = np.array([NEW[0][2]], "f4")
+    given = triton.InferInput("sequences", values.shape, "FP32")
+    given.set_data_from_numpy(values)
+    found = []
+    with triton.InferenceServerClient(url.removeprefix("http://")) as client:
+        for binary_data in (True, False):
+            wanted = triton.InferRequestedOutput("predictions", binary_data, class_count=1)
+            said = client.infer(MODEL, [given], outputs=[wanted]).as_numpy("predictions")
+            (text,) = said.flatten()
+            found.append(text.decode() if isinstance(text, bytes) else text)
+    return found
 
 
 def test_the_command_says_how_good_it_is_beside_what_learns_nothing(trained):
