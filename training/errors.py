@@ -4,6 +4,7 @@ The errors of training that a user can fix.
 * TrainingError
   - RecipeError      the recipe says something impossible
   - DataError        the table does not hold what the recipe says; names file, row and column
+  - NonFiniteAnswer  the network answers infinity or not-a-number
   - Outperformed     the network loses to a baseline, and nobody said to publish it anyway
   - ParityError      the exported file does not answer as its network does
 """
@@ -41,6 +42,16 @@ class DataError(TrainingError):
         self.source = source
         self.row = row
         self.column = column
+
+
+class NonFiniteAnswer(TrainingError):
+    """The network answers with numbers that are not finite."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The network answers with numbers that are not finite.\n"
+            "  Look for extreme values in the table, or lower learning_rate."
+        )
 
 
 class Outperformed(TrainingError):

@@ -11,7 +11,7 @@ from models.accuracy import SEASONAL_NAIVE, Accuracy
 from models.scores import Scores
 from models.seasonal import seasonal_error
 from training.baselines import seasonal_naive
-from training.errors import TrainingError
+from training.errors import NonFiniteAnswer
 from training.examples import Examples
 from training.recipe import Recipe
 from training.windows import Batch, Rows, Windows
@@ -34,8 +34,8 @@ def measure(
     Forecast every window once, from all the steps it has, and return errors in the data's units.
 
     Each baseline forecasts the same windows, NaN where it has no forecast; seasonal naive is
-    always among them.  Missing actuals are skipped.  Raises TrainingError for a forecast that is
-    not finite.
+    always among them.  Missing actuals are skipped.  Raises NonFiniteAnswer for a forecast that
+    is not finite.
     """
     scores, scale = Scores(recipe.quantiles), scales(windows, recipe.seasonality)
     examples = Examples(windows)
@@ -44,10 +44,7 @@ def measure(
         naive = seasonal_naive(windows, rows, recipe.seasonality)
         forecast = forecaster(batch)
         if not np.isfinite(forecast).all():
-            raise TrainingError(
-                "The network answers with numbers that are not finite.\n"
-                "  Look for extreme values in the table, or lower learning_rate."
-            )
+            raise NonFiniteAnswer
         others = {name: answer(windows, rows) for name, answer in baselines.items()}
         scores.add(batch.actuals, forecast, {SEASONAL_NAIVE: naive} | others, scale[rows])
         examples.keep(rows, batch.actuals, forecast, naive)

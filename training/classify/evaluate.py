@@ -1,4 +1,4 @@
-"""Measure a classifier on held-out series, beside two methods that learn nothing."""
+"""Measure a classifier and two simple methods on held-out series."""
 
 import numpy as np
 import torch
@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from models.classification import ClassificationAccuracy
 from training.classify.calibration import Float, Labels, calibration_error, softmax
 from training.classify.series import Part, Parts
-from training.errors import TrainingError
+from training.errors import NonFiniteAnswer
 from training.networks import Classifier, Scaling
 
-RESAMPLED = 32  # steps of a series as its nearest neighbour is looked for
+RESAMPLED = 32  # steps that series are resampled to for the nearest neighbour
 _LEAST = 1e-12  # of a probability, in the logarithm
 
 
@@ -18,7 +18,7 @@ def logits_of(network: Classifier, part: Part, batch_size: int = 256) -> Float:
     """
     Return the logits (series, classes) before calibration.
 
-    Raise TrainingError for one that is not finite.
+    Raises NonFiniteAnswer for one that is not finite.
     """
     found = []
     with torch.inference_mode():
@@ -28,15 +28,12 @@ def logits_of(network: Classifier, part: Part, batch_size: int = 256) -> Float:
             found.append(network.logits(sequences, lengths)[0].double().numpy())
     logits = np.concatenate(found)
     if not np.isfinite(logits).all():
-        raise TrainingError(
-            "The network answers with numbers that are not finite.\n"
-            "  Look for extreme values in the table, or lower learning_rate."
-        )
+        raise NonFiniteAnswer
     return logits
 
 
 def measure(network: Classifier, parts: Parts, scaling: Scaling) -> ClassificationAccuracy:
-    """Answer every held-out series once, with the temperature that the network has."""
+    """Classify every held-out series once, with the network's temperature, and score it."""
     logits, labels, classes = logits_of(network, parts.test), parts.test.labels, network.classes
     temperature = float(network.head.temperature)
     probabilities = softmax(logits / temperature)
@@ -63,7 +60,7 @@ def measure(network: Classifier, parts: Parts, scaling: Scaling) -> Classificati
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Return the mean over the classes of 2 hits / (actual + predicted), (actual, predicted)."""
+    """Return the mean F1 over the classes of a confusion matrix (actual, predicted)."""
     hits, both = np.diag(confusion), confusion.sum(axis=0) + confusion.sum(axis=1)
     return float((2 * hits / np.maximum(both, 1)).mean())
 
@@ -72,16 +69,17 @@ def nearest_labels(train: Part, test: Part, scaling: Scaling) -> Labels:
     """
     Return for each test series the class of the nearest one in training, (series,).
 
-    Near by Euclid, each series standardised by column and stretched to as many steps.
+    By Euclidean distance, after each series is standardised by column and resampled to
+    ``RESAMPLED`` steps.
     """
     known, asked = (_resampled(part, scaling) for part in (train, test))
-    distances = (known**2).sum(1)[None] - 2 * asked @ known.T  # and what is alike in a row
+    distances = (known**2).sum(1)[None] - 2 * asked @ known.T  # squared, less a constant per row
     labels: Labels = train.labels[distances.argmin(axis=1)]
     return labels
 
 
 def _resampled(part: Part, scaling: Scaling) -> Float:
-    """Return (series, RESAMPLED * columns); a missing value is the mean."""
+    """Return (series, RESAMPLED * columns); missing values become the mean."""
     grid = np.linspace(0, 1, RESAMPLED)
     return np.array([_stretch(each, scaling, grid) for each in part.series])
 
