@@ -1,4 +1,4 @@
-"""The classical methods a network must beat, one family per file, each by a well-kept library."""
+"""The classical methods a network is compared with, one family per file."""
 
 from collections.abc import Callable
 

@@ -10,7 +10,7 @@ from training.baselines.forecast import DoesNotApply, normal_quantiles
 from training.baselines.local import Ahead, History, Local
 from training.recipe import Recipe
 
-_LONG = 60  # steps; a longer season is told by harmonics, its states would take minutes
+_LONG = 60  # steps; a longer season is modelled by harmonics: a seasonal ARIMA takes minutes
 _HARMONICS = 3
 _BOUNDS = {  # of the stepwise search (Hyndman & Khandakar, JSS 2008)
     "max_p": 3,
@@ -20,13 +20,13 @@ _BOUNDS = {  # of the stepwise search (Hyndman & Khandakar, JSS 2008)
     "nmodels": 20,
     "approximation": True,
 }
-_LEVEL = 80  # per cent; any one interval tells a normal distribution's deviation
-_SCORE = 1.2815515655446004  # of its upper end
+_LEVEL = 80  # per cent; the interval from which the deviation is computed
+_SCORE = 1.2815515655446004  # the normal quantile of its upper end, 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class _Regressors:
-    """What explains a series beside its own past, standardised as in the training part."""
+    """The regressors of a series, standardised by the training part."""
 
     columns: NDArray[np.int64]  # of the known covariates: those that vary
     mean: NDArray[np.float64]
@@ -35,7 +35,7 @@ class _Regressors:
 
     @classmethod
     def learn(cls, known: NDArray[np.float64], season: int) -> "_Regressors":
-        """Take the known covariates (time, known) that vary."""
+        """Choose the known covariates (time, known) that vary."""
         scale = known.std(axis=0)
         columns = np.flatnonzero(scale > np.finfo(float).eps * np.abs(known).max(initial=1.0))
         return cls(columns, known.mean(axis=0)[columns], scale[columns], season)

@@ -1,4 +1,4 @@
-"""What every baseline is asked and what it answers; it knows no method."""
+"""The interface of all baselines."""
 
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -14,11 +14,11 @@ Quantiles = NDArray[np.float64]  # (batch, horizon, targets, levels)
 
 
 class DoesNotApply(Exception):
-    """The method has no meaning for this table; the message says why, as a clause."""
+    """The method cannot be applied to this table; the message says why, as a clause."""
 
 
 class Forecast(NamedTuple):
-    """What is expected in some windows, and its quantiles where the method gives any."""
+    """Point forecasts of some windows, and quantiles if the method has them."""
 
     points: Points
     quantiles: Quantiles | None = None  # at the recipe's levels, the points at 0.5
@@ -26,16 +26,16 @@ class Forecast(NamedTuple):
 
 class Baseline(Protocol):
     """
-    One method: fitted once on the training part, asked at any number of origins.
+    A method that is fitted once on the training part and forecasts from any origin.
 
-    A forecast depends on what was fitted and on the values up to its own origin, and on the
-    known covariates of its horizon; on nothing else.  Both calls raise DoesNotApply, and
-    whatever the library behind them raises.
+    A forecast depends only on what was fitted, the values up to its own origin and the known
+    covariates of its horizon.  Both methods may raise DoesNotApply, and whatever their library
+    raises.
     """
 
     @property
     def name(self) -> str:
-        """What tables and pictures call it."""
+        """Its name in tables and pictures."""
 
     @property
     def pooled(self) -> bool:

@@ -1,4 +1,4 @@
-"""Windows seen from their own last value: what ridge and the neighbours learn from."""
+"""Windows relative to their last value: the inputs of ridge and nearest neighbours."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -10,12 +10,13 @@ from training.baselines.forecast import DoesNotApply, Points
 from training.baselines.gaps import filled
 from training.windows import Rows, Windows
 
-_FLAT = 1e-4  # a flat window's spread: this share of its level,
-_LEAST = 1e-6  # and this one of the target's unit
+# What keeps the unit of a flat window above zero: shares of its level and of the target's unit.
+_FLAT = 1e-4
+_LEAST = 1e-6
 
 
 class Seen(NamedTuple):
-    """Windows of each target, and what leads back from them."""
+    """Normalised windows of each target, and what undoes the normalisation."""
 
     inputs: NDArray[np.float64]  # (batch, targets, steps), the last one always 0
     last: NDArray[np.float64]  # (batch, targets), in the data's units
@@ -23,13 +24,13 @@ class Seen(NamedTuple):
     whole: NDArray[np.bool_]  # (batch, targets): nothing had to be filled
 
     def restore(self, outputs: NDArray[np.float64]) -> Points:
-        """Take (batch, targets, horizon) back to the data's units, targets last."""
+        """Return (batch, horizon, targets) in the data's units of (batch, targets, horizon)."""
         points: Points = outputs * self.unit[..., None] + self.last[..., None]
         return points.transpose(0, 2, 1)
 
 
 class Pairs(NamedTuple):
-    """What one target's map is learnt from."""
+    """The training pairs of one target."""
 
     inputs: NDArray[np.float64]  # (pairs, steps)
     outputs: NDArray[np.float64]  # (pairs, horizon)
@@ -37,7 +38,7 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How windows are seen: so many steps back, in units of the target or of the window itself."""
+    """How windows are normalised: how many steps, in units of the target or of the window."""
 
     steps: int
     unit: NDArray[np.float64]  # (targets,) typical change within the horizon
@@ -45,14 +46,14 @@ class View:
 
     @classmethod
     def learn(cls, train: Windows) -> Self:
-        """Look back as far as most training windows can, in units of their typical change."""
+        """Look back by the median available length, in units of the typical change."""
         steps = int(np.median(train.available(np.arange(len(train)))))
         change = train.typical_change().astype(np.float64)
         unit = np.where(change > 0, change, 1.0)
         return cls(steps, unit, own_unit=len(np.unique(train.first)) > 1)
 
     def see(self, windows: Windows, rows: Rows) -> Seen:
-        """Gather windows; what is missing or before the series' start is filled."""
+        """Return normalised windows; values missing or before the series' start are filled."""
         index = windows.origins[rows][:, None] + np.arange(1 - self.steps, 1)  # (batch, steps)
         inside = index >= windows.first[rows][:, None]
         values = windows.values[np.where(inside, index, 0)][..., : windows.targets]
@@ -68,10 +69,10 @@ class View:
 
     def pairs(self, windows: Windows, rows: Rows) -> list[Pairs]:
         """
-        Return what each target can be learnt from: actuals without a gap after whole windows.
+        Return the training pairs of each target: complete windows with complete actuals.
 
-        Where fewer windows than steps are whole, those with filled gaps count as well.  Raise
-        DoesNotApply where not even two remain.
+        If fewer windows than steps are complete, those with filled gaps are used as well.  Raises
+        DoesNotApply if fewer than two remain.
         """
         seen = self.see(windows, rows)
         ahead = windows.origins[rows][:, None] + 1 + np.arange(windows.horizon)

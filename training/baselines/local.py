@@ -1,4 +1,4 @@
-"""Methods with one model a series: fitted on its training part, re-used at each origin."""
+"""Methods with one model per series: fitted on its training part, reused at each origin."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -22,7 +22,7 @@ _REMARKS = (".*",)  # on convergence and identification: the backtest judges wha
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A series from a fixed first step up to one origin, gaps filled, and what is known ahead."""
+    """A series from a fixed first step to an origin, gaps filled, and its known covariates."""
 
     values: NDArray[np.float64]  # (time, targets)
     known: NDArray[np.float64]  # (time, known)
@@ -39,10 +39,10 @@ class Ahead:
 
 class Local(ABC):
     """
-    Fit a model on the end of each series' training part, and run it on at each origin.
+    Fit a model on the end of each series' training part, and apply it at each origin.
 
-    A history always begins where that of the fit began, so that initial states and the phase
-    of the season mean the same at every origin.
+    Every history begins where that of the fit began, so that initial states and the phase of the
+    season are the same at every origin.
     """
 
     name: ClassVar[str]

@@ -1,4 +1,4 @@
-"""A hidden Markov model (hmmlearn) of how far a series moves, from season to season."""
+"""A hidden Markov model (hmmlearn) of the seasonal differences of a series."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""How sure a classifier should be, and how far it is from that; knows neither series nor text."""
+"""Calibrate the confidence of a classifier, and measure its calibration."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ def softmax(logits: Float) -> Float:
 
 def best_temperature(logits: Float, labels: Labels) -> float:
     """
-    Return the temperature by which logits (rows, classes) are divided best (Guo et al. 2017).
+    Return the temperature that minimises the cross entropy of logits / temperature.
 
-    Best is the least cross entropy with labels (rows,).  That is convex in 1 / temperature, so
-    its slope, mean over the rows of E_p[z] - E_q[z], is halved in upon.  The target q of a row is
-    its label with the weight (n + 1) / (n + 2) and the rest spread over the classes (Platt 1999):
-    a part without a single error would otherwise make every answer certain.
+    ``logits`` are (rows, classes), ``labels`` (rows,) (Guo et al. 2017).  The cross entropy is
+    convex in 1 / temperature, so the root of its slope, the mean over the rows of
+    E_p[z] - E_q[z], is found by bisection.  The target distribution q of a row gives its label
+    (n + 1) / (n + 2), of n rows, and spreads the rest over the classes (after Platt 1999): without
+    that, a part without a single error would make every answer certain.
     """
     rows, classes = logits.shape
     target = np.full((rows, classes), 1 / (rows + 2) / classes)
@@ -46,8 +47,8 @@ def calibration_error(probabilities: Float, labels: Labels, bins: int = BINS) ->
     """
     Return the expected calibration error of (rows, classes) (Naeini et al. 2015).
 
-    Rows are put by their largest probability into bins of equal width, each open below; the
-    error is sum over bins of |right - sure| / rows, of how many were right and how sure they were.
+    Rows are grouped by their largest probability into ``bins`` of equal width, (low, high].  The
+    error is the sum over the bins of |correct rows - sum of their probabilities| / all rows.
     """
     sure = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

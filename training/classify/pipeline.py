@@ -127,7 +127,7 @@ def _lengths(recipe: ClassifyRecipe, table: Labelled) -> tuple[int, int]:
 
 
 def _weights(part: Part) -> Tensor:
-    """Return what makes all classes count alike in the loss, (classes,), one on average."""
+    """Return class weights, (classes,), by which all count alike; 1 on average over series."""
     counts = np.bincount(part.labels, minlength=len(part.table.classes))
     return torch.tensor(len(part) / (len(counts) * counts), dtype=torch.float32)
 

@@ -1,4 +1,4 @@
-"""Normalisation that no later step changes: what a stream can carry on with, step by step."""
+"""Causal normalisation: no later step changes how a step is scaled, so a stream can go on."""
 
 from collections.abc import Mapping
 
@@ -16,17 +16,17 @@ from training.networks.normalise import (
 )
 from training.networks.running import RunningMoments
 
-Carried = dict[str, Tensor]  # name -> (batch, ...) float32; zeros where rows begin
+Carried = dict[str, Tensor]  # state by name, (batch, ...) float32; zeros before the first step
 
 
 class CausalNormaliser(Normaliser):
     """
-    Measure each step by what came before it, so that a step once read need not be read again.
+    Normalise each step by what came before it, so that a step is never read again.
 
-    "global" subtracts the mean of the training part and divides by its deviation.  "running"
-    does so with the row's own, of every step so far (``RunningMoments``); the forecast is counted
-    from the last observed value, in units of the deviation after it: what has just been seen is
-    nearer to what comes than the mean of the past.  Covariates are standardised as ever.
+    "global" standardises targets by the mean and deviation of the training part.  "running" does
+    so by the row's own, over the steps so far (``RunningMoments``); its forecasts are relative to
+    the last observed value, in units of the deviation after it.  Covariates are standardised by
+    the training part.
     """
 
     def __init__(  # noqa: PLR0913  one fact each
@@ -48,7 +48,7 @@ class CausalNormaliser(Normaliser):
 
     @property
     def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """What a stream carries from step to step: name -> shape without the batch."""
+        """The state of a stream: name -> shape without the batch."""
         return (
             {}
             if self.moments is None
@@ -56,13 +56,13 @@ class CausalNormaliser(Normaliser):
         )
 
     def forward(self, sequences: Tensor, lengths: Tensor) -> Normalised:
-        """Take (batch, time, columns) in the data's units; NaN is a missing value."""
+        """Normalise (batch, time, columns) in the data's units; NaN is a missing value."""
         return self.resume(sequences, lengths, {})[0]
 
     def resume(
         self, sequences: Tensor, lengths: Tensor, state: Mapping[str, Tensor]
     ) -> tuple[Normalised, Carried]:
-        """Do so from what the steps before have left, and return what these leave."""
+        """As ``forward``, after the steps whose ``state`` is given; return the next state, too."""
         if torch.compiler.is_exporting() and not self._needs_masks:
             shift = self._level(sequences)
             targets = self.relative(sequences[..., : self.targets], shift)
@@ -83,7 +83,7 @@ class CausalNormaliser(Normaliser):
     def _measure(
         self, values: Tensor, seen: Tensor, lengths: Tensor, state: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, Tensor | None, Carried]:
-        """Return the targets as the network sees them, their shift and spread, and the state."""
+        """Return the normalised targets, their shift and spread, and the next state."""
         if self.moments is None:
             shift = self._level(values)
             return torch.where(seen, self.relative(values, shift), 0.0), shift, None, {}

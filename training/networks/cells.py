@@ -1,4 +1,4 @@
-"""The recurrent cells, one layer and one direction each, and what torch's own do not tell."""
+"""Recurrent cells, one layer and one direction each, and states that torch's do not return."""
 
 from typing import NamedTuple
 
@@ -10,15 +10,15 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from training.architecture import Cell, Reset
 from training.networks.normalise import gather_steps
 
-State = tuple[Tensor, ...]  # what a cell carries on: h (batch, hidden), of an LSTM c as well
+State = tuple[Tensor, ...]  # (h,), or (h, c) of an LSTM, each (batch, hidden)
 
 
 class Steps(NamedTuple):
-    """What a cell has come to."""
+    """The result of reading a sequence."""
 
     states: Tensor  # (batch, time, hidden): h after each step
-    memory: Tensor  # likewise: the c of an LSTM, where asked; else h
-    end: State  # after the last valid step of each row, where asked; else empty
+    memory: Tensor  # likewise: c of an LSTM if ``memory`` was asked for, else h
+    end: State  # after each row's last valid step if ``end`` was asked for, else empty
 
 
 class ResetBeforeGRU(nn.GRU):
@@ -26,8 +26,8 @@ class ResetBeforeGRU(nn.GRU):
     A GRU whose reset gate acts before the product: U (r * h), where torch has r * (U h).
 
     This is the cell of Cho et al. 2014 (arXiv:1406.1078); torch's is that of cuDNN.  The weights
-    are laid out as those of nn.GRU; of the candidate only the sum of its two biases counts.
-    Batch first, one layer, one direction.
+    are laid out as in nn.GRU; the candidate's two biases are added.  Batch first, one layer, one
+    direction.
     """
 
     def forward(  # type: ignore[override]
@@ -77,10 +77,10 @@ def run(  # noqa: PLR0913  three to read, two to ask
     end: bool = False,
 ) -> Steps:
     """
-    Read (batch, time, inputs) from ``start``, or from zeros.
+    Read (batch, time, inputs) from the state ``start``, or from zeros.
 
-    ``memory`` asks for what the cell remembers after each step, ``end`` for the state after the
-    last valid one; a row of length 0 ends in zeros.
+    ``memory`` asks for c after each step of an LSTM, ``end`` for the state after the last valid
+    step; a row of length 0 ends in zeros.
     """
     if isinstance(cell, nn.LSTM):
         if memory:
@@ -94,7 +94,7 @@ def run(  # noqa: PLR0913  three to read, two to ask
 
 
 def _unrolled(cell: nn.LSTM, inputs: Tensor, lengths: Tensor, start: State | None) -> Steps:
-    """Compute an LSTM step by step, for torch keeps the c of the last step alone."""
+    """Compute an LSTM step by step, since torch returns c of the last step only."""
     w, u, wb, ub = parameters(cell)
     products = linear(inputs.transpose(0, 1), w, wb + ub)
     h, c = start or [inputs.new_zeros(len(inputs), cell.hidden_size)] * 2
@@ -110,7 +110,7 @@ def _unrolled(cell: nn.LSTM, inputs: Tensor, lengths: Tensor, start: State | Non
 
 
 def _packed(cell: nn.LSTM, inputs: Tensor, lengths: Tensor, start: State | None) -> Steps:
-    """Let an LSTM stop at the end of each row, so that its c is the one of that step."""
+    """Run an LSTM on packed rows, so that c is that of each row's last valid step."""
     packed = pack_padded_sequence(
         inputs, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False
     )

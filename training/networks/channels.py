@@ -1,4 +1,4 @@
-"""One row for each target: what lets one network learn from all of them and mix none."""
+"""Channel independence: each target becomes a row of its own for one shared network."""
 
 from itertools import chain
 
@@ -10,8 +10,8 @@ class IndependentChannels(nn.Module):
     """
     Give each target a row of its own, with the covariates beside it (Nie et al., ICLR 2023).
 
-    The same weights read every target, so that a table of seven targets has seven times as many
-    rows to learn from, and no target's noise reaches another's forecast.
+    The same weights read every target: seven targets make seven times as many rows to learn from,
+    and no target's noise reaches another's forecast.
     """
 
     own: Tensor

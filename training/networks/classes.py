@@ -1,4 +1,4 @@
-"""From a state to the probabilities of classes; it knows neither series nor text."""
+"""The head of a classifier: from a state to the probabilities of classes."""
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +10,15 @@ class ClassHead(nn.Module):
     A linear map to one logit per class, and the softmax of the logits over a temperature.
 
     The temperature is 1 until ``calibrate`` sets it (Guo et al. 2017, arXiv:1706.04599): one
-    number for all classes, which changes how sure an answer is and never which class comes first.
-    The softmax runs over the classes alone, so that no batch shows in a row.
+    number for all classes, which changes the confidence and never the order of the classes.
+    The softmax runs over the classes only, so a row does not depend on its batch.
     """
 
     temperature: Tensor
     weights: Tensor
 
     def __init__(self, hidden: int, classes: int, weights: Tensor | None = None) -> None:
-        """``weights`` (classes,) are those of the classes in the loss; None: all alike."""
+        """``weights`` (classes,) are the weights of the classes in the loss; None: all 1."""
         super().__init__()
         self.out = nn.Linear(hidden, classes)
         self.register_buffer("temperature", torch.ones(()))

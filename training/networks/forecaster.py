@@ -1,4 +1,4 @@
-"""The whole graph from the data's units to the data's units; no training, no files."""
+"""A forecaster, from inputs to quantiles in the data's units; no training, no files."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,11 +17,11 @@ from training.networks.skip import LinearSkip
 
 class Forecaster(nn.Module):
     """
-    Normalise, read, answer every step and quantile at once, and undo the normalisation.
+    Normalise, encode, predict every step and quantile at once, and undo the normalisation.
 
-    The parts that are None are left out: ``channels`` gives each target a row of its own,
-    ``segments`` makes one step of several, ``skip`` adds a linear map of the last steps.
-    ``weighted`` lets each target count in the loss by its scale, once on the mean.
+    The optional parts: ``channels`` gives each target a row of its own, ``segments`` joins several
+    steps into one, ``skip`` adds a linear map of the last steps.  ``weighted`` weighs targets in
+    the loss by their scale over the mean scale.
     """
 
     levels: Tensor
@@ -56,7 +56,7 @@ class Forecaster(nn.Module):
 
     @property
     def exact(self) -> bool:
-        """Whether, once exported, a batch shows in no bit of an answer on CPU."""
+        """Whether the exported file answers a row on CPU alike, bit for bit, in any batch."""
         return self.reader.exact
 
     @property
@@ -67,9 +67,9 @@ class Forecaster(nn.Module):
     @property
     def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """
-        What a stream carries from step to step: name -> shape without the batch.
+        The state of a stream: name -> shape without the batch.
 
-        Nothing where some part needs the whole row again at every step.
+        Empty where some part needs the whole row at every step.
         """
         normaliser, of_reader = self.normaliser, self.reader.state_shapes
         whole = self.segments is not None or self.skip is not None
@@ -86,7 +86,7 @@ class Forecaster(nn.Module):
         """
         Return predictions (batch, horizon, targets, quantiles), in the data's units.
 
-        ``sequences`` is (batch, time, features), right of ``lengths`` (batch,) anything at all;
+        ``sequences`` is (batch, time, features); what lies beyond ``lengths`` (batch,) is ignored;
         ``future`` is (batch, horizon, known) for a network with known covariates.  The second
         value is the attention (batch, time) of a network that attends, else None.
         """
@@ -101,11 +101,11 @@ class Forecaster(nn.Module):
         state: Mapping[str, Tensor],
     ) -> tuple[Tensor, Carried]:
         """
-        Return the predictions after more steps of each row, and what the next ones start from.
+        Return the predictions after more steps of each row, and the next state.
 
-        ``state`` holds, for each of ``state_shapes``, (batch, *shape) as the last call has
-        returned it; zeros begin a row.  Cutting rows anywhere changes no answer.  Raise ValueError
-        where there is nothing to carry.
+        ``state`` is what the last call returned, (batch, *shape) for each of ``state_shapes``;
+        zeros before the first step.  Where a row is cut into calls does not change its answers.
+        Raises ValueError for a network that cannot stream.
         """
         normaliser, reader = self.normaliser, self.reader
         if not (self.state_shapes and isinstance(normaliser, CausalNormaliser)):
@@ -128,10 +128,10 @@ class Forecaster(nn.Module):
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None, actuals: Tensor
     ) -> Tensor:
         """
-        Return the pinball loss; a NaN among the actuals is skipped.
+        Return the mean pinball loss; actuals that are NaN are skipped.
 
-        Its units are the global scale, or each row's own spread where the normalisation is one
-        of ``OWN_UNITS``, so that series of every size count alike.
+        Its unit is the global scale, or each row's own spread if the normalisation is one of
+        ``OWN_UNITS``, so that series of every size count alike.
         """
         relative, batch, _ = self._answer(sequences, lengths, future)
         wanted = self.normaliser.relative(actuals, batch.shift)
@@ -147,9 +147,10 @@ class Forecaster(nn.Module):
         self, sequences: Tensor, lengths: Tensor, actuals: Tensor
     ) -> tuple[Tensor, Tensor]:
         """
-        Return what the skip reads, (batch, targets, steps), and what would be right after it.
+        Return the inputs of the skip, (batch, targets, steps), and its ideal outputs.
 
-        That is (batch, targets, horizon), in the units the network sees; NaN where unknown.
+        These are (batch, targets, horizon), normalised; NaN where unknown.  Raises ValueError for
+        a network without a skip.
         """
         if self.skip is None:
             raise ValueError("This network has no linear skip.")
@@ -170,7 +171,7 @@ class Forecaster(nn.Module):
     def _answer(
         self, sequences: Tensor, lengths: Tensor, future: Tensor | None
     ) -> tuple[Tensor, Normalised, Tensor | None]:
-        """Answer in the units the network sees."""
+        """Return the normalised answer, the normalised batch and the attention."""
         batch: Normalised = self.normaliser(sequences, lengths)
         raw, attention = self._read(batch.inputs, lengths, self._ahead(future))
         answer: Tensor = self.quantiles(raw)
@@ -181,7 +182,7 @@ class Forecaster(nn.Module):
     def _read(
         self, inputs: Tensor, lengths: Tensor, ahead: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return what the head puts out, (batch, horizon, outputs), and the attention."""
+        """Return the output of the head, (batch, horizon, outputs), and the attention."""
         time = inputs.shape[1]
         if self.channels is not None:
             inputs, lengths = self.channels(inputs, lengths)

@@ -1,4 +1,4 @@
-"""From a state to quantiles of every step at once, and the loss that makes them quantiles."""
+"""From a state to the quantiles of every step at once, and the quantile loss."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_WIDTH = 16  # of a step's own state, where covariates known ahead join it
+_WIDTH = 16  # of each step's own state, to which known covariates are joined
 
 
 class DirectHead(nn.Module):
-    """All steps at once from one state; known covariates join each step's own."""
+    """A linear map to all steps at once; known covariates are joined step by step."""
 
     def __init__(self, hidden: int, horizon: int, outputs: int, known: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class DirectHead(nn.Module):
             self.out = nn.Linear(hidden, horizon * outputs)
 
     def silence(self) -> None:
-        """Answer zeros until trained."""
+        """Set the last layer to zero, so that the head returns zeros until it is trained."""
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -44,12 +44,12 @@ class DirectHead(nn.Module):
 
 class Quantiles(nn.Module):
     """
-    Make quantiles that never cross of what a head puts out.
+    Turn the outputs of a head into quantiles that never cross.
 
-    The median is free; each level beyond it adds a positive gap.  The gap uses no exp and no
-    log: runtimes compute those differently in a vector and in what is left over of one, which
-    would let the batch size show in the last bit.  ``stretch`` widens or narrows each gap: 1
-    until the intervals are calibrated.
+    The median is free; each level away from it adds a positive gap.  The gap uses neither exp nor
+    log: runtimes compute those differently in full vectors and in remainders, so the last bit of
+    an answer would depend on the batch size.  ``stretch`` scales each gap; it is 1 until the
+    quantiles are calibrated.
     """
 
     stretch: Tensor
@@ -61,7 +61,7 @@ class Quantiles(nn.Module):
         self.register_buffer("stretch", torch.ones(self.shape))
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Return (batch, horizon, targets, quantiles), increasing, of (batch, horizon, outputs)."""
+        """Return increasing (batch, horizon, targets, quantiles) of (batch, horizon, outputs)."""
         raw = raw.reshape(*raw.shape[:2], *self.shape)
         middle = raw[..., self.median : self.median + 1]
         below = self._gaps(raw, slice(self.median)).flip(-1).cumsum(-1).flip(-1)
@@ -73,7 +73,7 @@ class Quantiles(nn.Module):
 
 
 def positive(x: Tensor) -> Tensor:
-    """Map to above zero, smoothly and increasingly: 1 + x above zero, 1 / (1 - x) below."""
+    """Map to (0, inf), increasing and smooth: 1 + x for x >= 0, 1 / (1 - x) below."""
     return functional.relu(x) + 1 / (1 - x.clamp(max=0.0))
 
 
@@ -85,7 +85,7 @@ def pinball(
 
     ``levels`` is (quantiles,), ``predictions`` (batch, horizon, targets, quantiles) and
     ``actuals`` (batch, horizon, targets), where NaN is skipped.  Without any actual it is 0.
-    ``weights`` (targets,) say what each target's share is multiplied by.
+    ``weights`` (targets,) multiply each target's losses.
     """
     observed = ~actuals.isnan()
     error = (torch.where(observed, actuals, 0.0)[..., None] - predictions).float()

@@ -1,4 +1,4 @@
-"""A stack of cells as native ONNX nodes with ``sequence_lens``; for the export alone."""
+"""A stack of cells as native ONNX nodes with ``sequence_lens``; used in the export only."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,9 @@ from training.networks.stack import Direction, Reading, Stack
 
 # Where each ONNX gate lies among torch's: iofc from ifgo, zrh from rzn.
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
-# ONNX Runtime adds up the rows of its RNN node in another order when they are many, which no
-# batch may show.  So an RNN goes out as a GRU whose gates are what their biases are: z = 0 keeps
-# nothing of the last state beside the candidate, r = 1 resets nothing.
+# ONNX Runtime's RNN node sums in another order for large batches, so a row's last bits would
+# depend on its batch.  An RNN is therefore exported as a GRU with constant gates, given by their
+# biases: z = 0 takes the candidate alone, r = 1 resets nothing.
 _ACTIVATIONS, _ALPHA, _BETA = ["HardSigmoid", "Tanh"], [1.0], [0.0]
 _Z, _R = 0.0, 1.0
 
@@ -23,10 +23,10 @@ def read(
     stack: Stack, inputs: Tensor, lengths: Tensor, starts: Sequence[State] | None = None
 ) -> Reading:
     """
-    Read (batch, time, inputs) up to ``lengths``, from zeros or, one way, the ends of another.
+    Read (batch, time, inputs) up to ``lengths``, from zeros or, in one direction, from ``starts``.
 
-    The nodes stop at each row's length themselves, from whichever end they read; beyond it a
-    state is what the layer norm makes of 0.
+    The nodes themselves stop at each row's length, in both directions; beyond it the states are
+    0, or what the layer norm makes of 0.
     """
     steps = lengths.to(torch.int32)
     sequence = inputs.transpose(0, 1)  # (time, batch, inputs): the only layout on CPU
@@ -39,7 +39,7 @@ def read(
 
 
 def _side_by_side(layer: Sequence[Direction], states: Tensor, dim: int) -> Tensor:
-    """Put each direction's (.., hidden), normalised, beside the other's, and lose their axis."""
+    """Normalise each direction's states and join them along the last axis instead of ``dim``."""
     if len(layer) == 1:
         normed: Tensor = layer[0].norm(states.squeeze(dim))
         return normed

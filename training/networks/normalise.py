@@ -1,4 +1,4 @@
-"""Scaling and masks, inside the graph: padding, gaps, units; it knows no network."""
+"""Normalisation inside the graph: padding, missing values, scaling; it knows no network."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
@@ -13,8 +13,8 @@ from training.architecture import Normalisation
 # What keeps a flat row's spread above zero: a share of its own level, and of the global scale.
 _FLAT = 1e-4
 _LEAST = 1e-6
-_UNSPREAD = ("last", "standard", "global")  # every row in the same units
-OWN_UNITS = ("reversible", "running")  # errors, too, count in each row's own units
+_UNSPREAD = ("last", "standard", "global")  # all rows in the same units
+OWN_UNITS = ("reversible", "running")  # the loss, too, is in each row's own units
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Scaling:
 
     def with_changes(self, changes: NDArray[np.float32]) -> Self:
         """
-        Return a scaling whose targets are measured by how far they move, (targets,).
+        Return a scaling with the typical change of each target, (targets,), as its scale.
 
-        A series that drifts varies far more as a whole than within one window; seen in units
-        of the whole, all that happens in the window would be too small to learn from.  A
-        change that is zero or unknown leaves its target's scale as it is.
+        A series that drifts varies far more over its whole length than within a window: in units
+        of the whole, what happens in a window would be too small to learn from.  A change that is
+        zero or unknown leaves its target's scale as it is.
         """
         scale = self.scale.copy()
         scale[: len(changes)] = np.where(changes > 0, changes, scale[: len(changes)])
@@ -54,7 +54,7 @@ class Scaling:
 
 
 class Normalised(NamedTuple):
-    """A batch as the networks see it, and what leads back from it."""
+    """A normalised batch, and what undoes the normalisation."""
 
     inputs: Tensor  # (batch, time, channels), 0 where padded or missing
     targets: Tensor  # (batch, time, targets), likewise
@@ -63,19 +63,19 @@ class Normalised(NamedTuple):
 
 
 def valid_steps(sequences: Tensor, lengths: Tensor) -> Tensor:
-    """Return (batch, time), true before each row's length."""
+    """Return (batch, time), true for the steps within each row's length."""
     steps = torch.arange(sequences.shape[1], device=sequences.device)
     return steps[None] < lengths[:, None]
 
 
 def gather_steps(sequences: Tensor, steps: Tensor) -> Tensor:
-    """Return (batch, n, columns): of (batch, time, columns) the steps (batch, n)."""
+    """Gather the steps (batch, n) of (batch, time, columns): (batch, n, columns)."""
     return sequences.gather(1, steps[..., None].expand(-1, -1, sequences.shape[-1]))
 
 
 class Normaliser(nn.Module):
     """
-    Standardise the covariates, and measure each row's targets from where the row itself lies.
+    Standardise the covariates, and normalise each row's targets by the row itself.
 
     "last" subtracts the last observed value, and so does "standard", whose units are the
     deviation of the whole training part and not how far targets move.  "reversible" subtracts
@@ -113,7 +113,7 @@ class Normaliser(nn.Module):
         self.channels = len(scaling.mean) * (2 if missing else 1)
 
     def forward(self, sequences: Tensor, lengths: Tensor) -> Normalised:
-        """Take (batch, time, columns) in the data's units; NaN is a missing value."""
+        """Normalise (batch, time, columns) in the data's units; NaN is a missing value."""
         if torch.compiler.is_exporting() and not self._needs_masks:
             shift, _ = self._row(sequences[..., : self.targets], None, lengths)
             targets = self.relative(sequences[..., : self.targets], shift)
@@ -124,7 +124,7 @@ class Normaliser(nn.Module):
         values = torch.where(observed, sequences, self.mean)
         seen = observed[..., : self.targets]
         shift, spread = self._row(values[..., : self.targets], seen, lengths)
-        # Subtracted in the data's units: two large numbers that nearly cancel must do so exactly.
+        # Subtract in the data's units: close numbers cancel exactly, scaled ones do not.
         targets = torch.where(seen, self.relative(values[..., : self.targets], shift), 0.0)
         if spread is not None:
             targets = targets / spread
@@ -141,16 +141,16 @@ class Normaliser(nn.Module):
         return (future - mean) / scale
 
     def relative(self, targets: Tensor, shift: Tensor) -> Tensor:
-        """Measure (batch, steps, targets) from the row's shift, in units of the scale."""
+        """Return (batch, steps, targets) less the row's shift, divided by the scale."""
         relative: Tensor = (targets - shift) / self.scale[: self.targets]
         return relative
 
     def restore(self, relative: Tensor, shift: Tensor) -> Tensor:
-        """Take what ``relative`` gives, (batch, steps, targets, any), back to the data's units."""
+        """Undo ``relative`` for (batch, steps, targets, any)."""
         return relative * self.scale[: self.targets, None] + shift[..., None]
 
     def _join(self, targets: Tensor, values: Tensor) -> Tensor:
-        """Put the targets, relative already, before the other columns, standardised here."""
+        """Join the normalised targets and the other columns, which are standardised here."""
         mean, scale = self.mean[self.targets :], self.scale[self.targets :]
         return torch.cat([targets, (values[..., self.targets :] - mean) / scale], dim=-1)
 
@@ -171,7 +171,7 @@ class Normaliser(nn.Module):
 
 
 def last_observed(values: Tensor, seen: Tensor, otherwise: Tensor | float) -> Tensor:
-    """Return the last of (batch, time, columns) that was seen, (batch, 1, columns)."""
+    """Return the last observed value of each column, (batch, 1, columns)."""
     ordinal = torch.arange(1, values.shape[1] + 1, device=values.device)[:, None]
     last = torch.where(seen, ordinal, 0).amax(dim=1, keepdim=True)  # (batch, 1, targets)
     found = values.gather(1, (last - 1).clamp(min=0))
@@ -182,8 +182,8 @@ def _moments(
     values: Tensor, seen: Tensor, last: Tensor, lengths: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean, deviation, and whether there was any value, each (batch, 1, targets)."""
-    # From the last value on, so that a large level costs no digits; and as running sums read at
-    # length-1, not sums: what follows a row cannot change their rounding.
+    # Relative to the last value, so that a large level loses no digits.  As running sums read at
+    # length-1, since padding after a row could change how a plain sum is rounded.
     end = lengths[:, None] - 1
     count = gather_steps(seen.to(values.dtype).cumsum(1), end)
     divisor = count.clamp(min=1.0)

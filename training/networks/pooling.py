@@ -1,4 +1,4 @@
-"""Attention over the states of a recurrent network: the last one asks, valid ones answer."""
+"""Attention over the states of a recurrent network, with the last valid state as the query."""
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,9 @@ class AttentionPool(nn.Module):
     multiplicative attention), or v . tanh(W [q; h]) ("concat", additive attention, Bahdanau et
     al. 2015, arXiv:1409.0473).  The answer is tanh(C [context; q]).
 
-    Global, it asks all valid states.  Local, it gathers only those of a window, and the rest
-    costs nothing: "monotonic" (local-m) the last ``window`` ones, "predicted" (local-p) those
-    no more than ``window`` from a centre that q predicts.
+    Global attention is over all valid states.  Local attention gathers only those of a window:
+    "monotonic" (local-m) the last ``window``, "predicted" (local-p) those at most ``window`` from
+    a centre that is predicted from q.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class AttentionPool(nn.Module):
         """
         Add the logarithm of exp(-d^2 / (2 (window / 2)^2)), d from the centre.
 
-        A step that the window's edge has just passed fades out over one step instead of
-        falling: else a last bit of the centre, which no two batches share, would move an answer.
+        Beyond the edge of the window the weight fades out over one step instead of jumping:
+        otherwise a change in the last bit of the centre could move an answer visibly.
         """
         distance = (steps - centre[:, None]).abs()
         fade = (self.window + 1 - distance).clamp(max=1)

@@ -1,4 +1,4 @@
-"""Where a step lies: sinusoidal, learned or rotary; a row's padding does not change it."""
+"""Positional encodings: sinusoidal, learned or rotary; none depends on a row's padding."""
 
 import math
 
@@ -9,7 +9,7 @@ _BASE = 10_000.0
 
 
 class Sinusoids(nn.Module):
-    """The sinusoids of Vaswani et al. (2017), counted back from the last valid step."""
+    """Sinusoids (Vaswani et al. 2017) of the distance from the last valid step."""
 
     frequencies: Tensor
 
@@ -27,14 +27,14 @@ class Sinusoids(nn.Module):
 
 
 class LearnedPositions(nn.Module):
-    """One learned vector for each step counted back from the last valid one, up to a longest."""
+    """A learned vector for each distance from the last valid step, below ``longest``."""
 
     def __init__(self, longest: int, hidden: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.empty(longest, hidden).normal_(std=0.02))
 
     def forward(self, lengths: Tensor, time: int) -> Tensor:
-        """Return (batch, time, hidden); what lies on padding has no meaning."""
+        """Return (batch, time, hidden); the values on padding have no meaning."""
         before_last = _before_last(lengths, time).clamp(0, len(self.table) - 1)
         return self.table[before_last]
 
@@ -43,8 +43,8 @@ class Rotary(nn.Module):
     """
     Rotary positions (Su et al. 2021, arXiv:2104.09864).
 
-    Queries and keys are turned, column j with column j + width / 2, by an angle that grows with
-    the step; of their product only the distance of the two steps is left.
+    Columns j and j + width / 2 of queries and keys are rotated by an angle proportional to the
+    step, so that their product depends on the distance of the two steps only.
     """
 
     frequencies: Tensor
@@ -58,7 +58,7 @@ class Rotary(nn.Module):
         """Return cosines and sines (time, width / 2)."""
         steps = torch.arange(time, device=self.frequencies.device, dtype=torch.float64)
         turns = steps[:, None] * self.frequencies
-        # Whole turns go before float32 does: at step 8,000 half of its digits would be theirs.
+        # Whole turns go while in float64: at step 8,000 they would take half of float32's digits.
         angles = ((turns - turns.floor()) * math.tau).float()
         return angles.cos(), angles.sin()
 
@@ -72,5 +72,5 @@ def rotate(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _before_last(lengths: Tensor, time: int) -> Tensor:
-    """Return (batch, time): how many steps each lies before the last valid one."""
+    """Return (batch, time): how many steps each is before the last valid one."""
     return lengths[:, None] - 1 - torch.arange(time, device=lengths.device)

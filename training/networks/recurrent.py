@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN: read a row and keep the state at its end; no head."""
+"""LSTM, GRU and RNN encoders: from a row to the state after its last valid step."""
 
 from collections.abc import Mapping
 
@@ -14,14 +14,14 @@ from training.networks.truncation import read_truncated
 
 class Recurrent(nn.Module):
     """
-    A stack of one cell that is exported as native nodes with ``sequence_lens``.
+    A stack of one kind of cell, exported as native nodes with ``sequence_lens``.
 
-    Trained, padding is passed over by reading the state at length-1; exported, the nodes stop
-    at each row's length themselves, so that a padded row equals the row alone bit for bit.  A
-    bidirectional stack answers with a linear map of both ends, (batch, hidden) as any other.
+    In torch, padding is skipped by reading the state at length-1; in the exported file the nodes
+    stop at each row's length themselves, so that a padded row equals the row alone bit for bit.
+    A bidirectional stack returns a linear map of both directions' last states, (batch, hidden).
 
-    In training alone, ``truncate`` bounds the steps a gradient goes back, and with
-    ``keep_energy`` each pass leaves for ``take_energy`` what the recipe's ``state_decay`` charges.
+    In training only: ``truncate`` bounds the steps that a gradient goes back, and ``keep_energy``
+    makes each pass keep, for ``take_energy``, what the recipe's ``state_decay`` penalises.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  a size each
@@ -68,7 +68,7 @@ class Recurrent(nn.Module):
         """
         Return the state (batch, hidden) after the last valid step of (batch, time, inputs).
 
-        With a pool it has attended to all valid states, with the weights (batch, time).
+        With a pool, of that state merged with what it attends to, and the weights (batch, time).
         """
         if torch.compiler.is_exporting():
             reading = native.read(self.stack, inputs, lengths)
@@ -83,15 +83,15 @@ class Recurrent(nn.Module):
 
     @property
     def exact(self) -> bool:
-        """Whether its native nodes answer a row alone and in a batch alike, bit for bit."""
+        """Whether the native nodes answer a row alike, bit for bit, alone and in any batch."""
         return self.pool is None
 
     @property
     def state_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """
-        What a stream carries from step to step, name -> shape without the batch.
+        The state of a stream: name -> shape without the batch.
 
-        Nothing where the answer needs the whole row: of both directions, or of attention.
+        Empty where the answer needs the whole row: with both directions, or with attention.
         """
         if self.pool is not None or self.stack.width != self.stack.hidden:
             return {}
@@ -102,9 +102,9 @@ class Recurrent(nn.Module):
         self, inputs: Tensor, lengths: Tensor, state: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """
-        Return the state to answer from, (batch, hidden), and what the next step starts from.
+        Return the output (batch, hidden) after more steps of each row, and the next state.
 
-        ``state`` is what the steps before have left, each (batch, layers, hidden).
+        ``state`` is that after the steps before, each (batch, layers, hidden); zeros: none.
         """
         starts = list(
             zip(*(state[name].transpose(0, 1) for name in self.state_shapes), strict=True)
@@ -122,10 +122,10 @@ class Recurrent(nn.Module):
 
     def take_energy(self) -> Tensor | None:
         """
-        Return what the last pass has left: the mean square of what the cells remember.
+        Return, once, the mean square of the last pass's memory (c of an LSTM, else h).
 
-        Of all layers, units and valid steps (the last ``truncate`` of them); None where nothing
-        was to be kept.
+        The mean is over all layers, units and valid steps (the last ``truncate`` of them); None
+        if ``keep_energy`` is not set.
         """
         energy, self._energy = self._energy, None
         return energy

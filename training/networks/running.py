@@ -1,16 +1,16 @@
-"""Mean and deviation of what a row has shown so far, forgetting; in the graph, step by step."""
+"""Exponentially weighted mean and deviation of a row up to each step, inside the graph."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-PRIOR = 4.0  # steps that the global scale counts for, before a row has shown its own
+PRIOR = 4.0  # steps that the prior variance, that of the global scale, counts for at first
 _LEAST = 1e-6  # what keeps a flat row's deviation above zero, in units of the global scale
 
 
 class Moments(NamedTuple):
-    """What is known after each step."""
+    """The moments after each step."""
 
     mean: Tensor  # (batch, time, columns) float64
     deviation: Tensor  # (batch, time, columns) float64, above zero
@@ -30,15 +30,15 @@ class RunningMoments(nn.Module):
 
     which is the update of West (Comm. ACM 22, 1979) with weights that fade, as in Finch,
     "Incremental calculation of weighted mean and variance" (2009), section 9.  A missing value
-    is skipped: n does not grow.  The prior is a variance of 1, the global scale's, so that the
-    first steps, which have not varied yet, are measured in sane units.
+    is skipped: n does not grow.  The prior is a variance of 1, that of the global scale, since the
+    first steps alone do not tell a deviation.
 
     All steps at once are running sums of a^-i (x_i - m_0) and a^-i (x_i - m_0)^2 in float64,
     divided by a^-n.  The state (2, 3, columns) is W, m and S, each as the sum of two float32, so
-    that what is rounded away between two steps does not add up over 100,000 of them.  Zeros: no
-    value was observed.
+    that rounding between steps does not add up over 100,000 of them.  Zeros mean that no value
+    was observed.
 
-    ``longest`` is how many steps may come at once; more raise IndexError.
+    ``longest`` is the largest number of steps in one call; more raise IndexError.
     """
 
     growth: Tensor
@@ -52,15 +52,16 @@ class RunningMoments(nn.Module):
 
     def forward(self, values: Tensor, seen: Tensor, state: Tensor | None) -> Moments:
         """
-        Take (batch, time, columns) float64, of which those ``seen`` count, (.., columns or 1).
+        Return the moments of (batch, time, columns) float64 over the values that are ``seen``.
 
-        ``state`` is that of the last call, None or zeros where rows begin.
+        ``seen`` is (batch, time, columns or 1); ``state`` is that of the last call, None or zeros
+        before the first step.
         """
         if state is None:
             state = values.new_zeros(values.shape[0], 2, 3, values.shape[2])
         weight, mean, squares = state.double().sum(1)[:, :, None].unbind(1)
         growth = self.growth[seen.cumsum(1)]
-        # From the mean on, so that a large level costs no digits.
+        # Relative to the mean, so that a large level loses no digits.
         moved = torch.where(seen, values - mean, 0.0)
         grown = moved * growth
         first = grown.cumsum(1) / growth
@@ -72,7 +73,7 @@ class RunningMoments(nn.Module):
         squares = (second - first * shift).clamp(min=0.0)
         prior = PRIOR * (1 - weights / self.memory)
         deviation = ((squares + prior) / (weights + prior)).sqrt() + _LEAST
-        # Steps that are not seen change nothing, so the last one of all is each row's last.
+        # Unseen steps change nothing, so the state after the last step is that of each row's end.
         exact = torch.stack([weights, centres, squares], dim=1)[:, :, -1]  # (batch, 3, columns)
         high = exact.float()
         low = (exact - high.double()).float()

@@ -1,4 +1,4 @@
-"""Several steps side by side as one: what makes a long row short for the network that reads it."""
+"""Join several steps into one (patches), which shortens long rows for the encoder."""
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,10 @@ class Segments(nn.Module):
     """
     Cut each row into segments of ``size`` steps from its end, each embedded as one step.
 
-    A cell that reads segments instead of steps forgets less and runs ``size`` times as short
+    A cell that reads segments instead of steps forgets less and runs ``size`` times fewer steps
     (SegRNN, Lin et al. 2023, arXiv:2308.11200; patches of PatchTST, Nie et al., ICLR 2023).
-    A row whose length is no multiple of ``size`` begins with a segment that is zero in front.
+    The first segment of a row whose length is no multiple of ``size`` is padded with zeros in
+    front.
     """
 
     def __init__(self, channels: int, size: int, hidden: int) -> None:
@@ -24,7 +25,7 @@ class Segments(nn.Module):
         """
         Return (batch, segments, hidden) of (batch, time, channels), and how many are valid.
 
-        The first segment of a row stands first; whatever lies beyond the valid ones is finite.
+        Segments are in the order of time; those beyond the valid ones are finite.
         """
         counts = (lengths + self.size - 1) // self.size
         width = (inputs.shape[1] + self.size - 1) // self.size * self.size
@@ -36,7 +37,7 @@ class Segments(nn.Module):
         return torch.relu(self.embed(flat)), counts
 
     def spread(self, weights: Tensor, lengths: Tensor, time: int) -> Tensor:
-        """Share the weights (batch, segments) among the steps (batch, time) of each segment."""
+        """Divide the weight of each segment, (batch, segments), among its steps (batch, time)."""
         counts = (lengths + self.size - 1) // self.size
         first = lengths - counts * self.size  # of the first segment, at most 0
         step = torch.arange(time, device=weights.device)

@@ -1,4 +1,4 @@
-"""The linear way around a network: from the last steps straight to the horizon."""
+"""A linear skip connection from the last steps of each target to the horizon."""
 
 import numpy as np
 import torch
@@ -14,22 +14,22 @@ class LinearSkip(nn.Module):
     def __init__(self, steps: int, horizon: int) -> None:
         super().__init__()
         self.map = nn.Linear(steps, horizon, bias=False)
-        nn.init.zeros_(self.map.weight)  # at first, only the network speaks
+        nn.init.zeros_(self.map.weight)  # adds nothing at first
 
     def forward(self, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Take (batch, time, targets) to (batch, horizon, targets); before the start, zeros."""
+        """Map (batch, time, targets) to (batch, horizon, targets); steps before the start are 0."""
         answer: Tensor = self.map(self.recent(targets, lengths)).transpose(1, 2)
         return answer
 
     def recent(self, targets: Tensor, lengths: Tensor) -> Tensor:
-        """Return the last steps (batch, targets, steps) of each row; before its start, zeros."""
+        """Return the last steps of each row, (batch, targets, steps); 0 before its start."""
         count = self.map.in_features
         steps = lengths[:, None] - count + torch.arange(count, device=lengths.device)
         recent = gather_steps(targets, steps.clamp(min=0))  # (batch, steps, targets)
         return torch.where((steps >= 0)[..., None], recent, 0.0).transpose(1, 2)
 
     def start(self, weights: NDArray[np.float64], *, trained: bool) -> None:
-        """Take the weights (steps, horizon); unless ``trained``, training goes around them."""
+        """Set the weights, (steps, horizon), and whether training changes them."""
         with torch.no_grad():
             self.map.weight.copy_(torch.from_numpy(weights.T))
         self.map.weight.requires_grad_(trained)

@@ -1,4 +1,4 @@
-"""Layers of one cell over each other, in one direction or in both; no pooling, no ONNX."""
+"""Stacked layers of one kind of cell, in one direction or both; no pooling, no ONNX."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
@@ -12,16 +12,16 @@ from training.networks.normalise import gather_steps, valid_steps
 
 
 class Reading(NamedTuple):
-    """What a stack has read."""
+    """The result of reading rows with a stack."""
 
-    states: Tensor  # (batch, time, width) of the last layer, of any value beyond a length
-    last: Tensor  # (batch, width), of each direction after its last valid step
-    ends: list[State]  # of each layer, where asked: what a further reading may start from
-    energy: Tensor | None  # where asked: mean square of what the cells remember, valid steps only
+    states: Tensor  # (batch, time, width) of the last layer; arbitrary beyond a row's length
+    last: Tensor  # (batch, width): each direction after the last step it reads
+    ends: list[State]  # of each layer, if asked for: what a further reading may start from
+    energy: Tensor | None  # if asked for: mean square of the cells' memory over valid steps
 
 
 class Direction(nn.Module):
-    """One cell that reads each row from the left or from its right end, and its layer norm."""
+    """A cell that reads each row forwards or backwards, and its layer norm."""
 
     def __init__(  # noqa: PLR0913  a size each
         self, kind: Cell, reset: Reset, inputs: int, hidden: int, *, norm: bool, backwards: bool
@@ -36,11 +36,10 @@ class Stack(nn.Module):
     """
     Layers of one cell, dropout between them.
 
-    With ``norm`` what each layer gives out is normalised over its units (Ba et al. 2016,
-    arXiv:1607.06450, who do so inside the gates as well, where no native node can); what a cell
-    carries to its own next step is not.  ``bidirectional`` layers read each row a second time
-    from its last valid step to its first, and give both answers side by side, each with a norm
-    of its own.
+    With ``norm`` the output of each layer is normalised over its units (Ba et al. 2016,
+    arXiv:1607.06450, who also normalise inside the gates, which no native node can do); the state
+    that a cell passes to its own next step is not.  ``bidirectional`` layers also read each row
+    from its last valid step to its first, and join both outputs, each with a norm of its own.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  a size each
@@ -70,7 +69,7 @@ class Stack(nn.Module):
         self.between = nn.Dropout(dropout)
 
     def by_layer(self) -> Iterator[list[Direction]]:
-        """Yield each layer from the inputs up: what reads from the left, then from the right."""
+        """Yield the directions of each layer from the inputs up, forwards first."""
         for layer in self.layers:
             yield list(cast("Iterable[Direction]", layer))
 
@@ -84,9 +83,9 @@ class Stack(nn.Module):
         ends: bool = False,
     ) -> Reading:
         """
-        Read (batch, time, inputs) up to ``lengths``, from zeros or the ends of another reading.
+        Read (batch, time, inputs) up to ``lengths``, from zeros or the ``ends`` of a reading.
 
-        A row of length 0 ends in zeros, where rows start.
+        A row of length 0 ends in zeros.
         """
         states, last = inputs, inputs[:, 0]
         carried: list[State] = []
@@ -117,7 +116,7 @@ class Stack(nn.Module):
 
 
 def reverse(rows: Tensor, lengths: Tensor) -> Tensor:
-    """Turn the valid steps of each row of (batch, time, columns) round, leave padding in place."""
+    """Reverse the valid steps of each row of (batch, time, columns); padding stays in place."""
     steps = torch.arange(rows.shape[1], device=rows.device)
     turned = lengths[:, None] - 1 - steps
     return gather_steps(rows, torch.where(turned >= 0, turned, steps))

@@ -1,4 +1,4 @@
-"""Truncated backpropagation through time: all steps are read, the last few learn."""
+"""Truncated backpropagation through time: gradients go back through the last steps only."""
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ def read_truncated(
     stack: Stack, inputs: Tensor, lengths: Tensor, steps: int, *, energy: bool = False
 ) -> Reading:
     """
-    Read as ``stack`` does, forgetting how each row came to be where it is ``steps`` before its end.
+    Read as ``stack`` does, with gradients through the last ``steps`` valid steps of each row only.
 
-    This is BPTT(h) of Williams and Peng (1990) with h = ``steps``: the answer is that of the
-    whole row, its gradient goes back through exactly the last ``steps`` valid steps of each row,
-    in all layers, whatever the lengths of the others are.  What lies before is read without
-    a graph, so that memory and the way back cost ``steps``, not the length.  ``energy`` is that
-    of the last ``steps``.  A stack in one direction alone.
+    This is BPTT(h) of Williams and Peng (1990) with h = ``steps``: the values are those of the
+    whole row, the gradient goes back through exactly the last ``steps`` valid steps of each row,
+    in all layers.  The steps before are read without a graph, so that memory and the backward
+    pass cost ``steps``, not the length.  ``energy`` is that of the last ``steps``.  For a stack
+    in one direction only.
     """
     before = inputs.shape[1] - steps
     if before <= 0:

@@ -1,21 +1,21 @@
-"""A window of steps of each row: gathered out of the time line, and its weights laid back on it."""
+"""A window of steps of each row: its steps, and weights over it scattered back to all steps."""
 
 import torch
 from torch import Tensor
 
 
 def window_steps(first: Tensor, count: int) -> Tensor:
-    """Return the steps (batch, count) from ``first`` (batch,) on; some may not exist."""
+    """Return the steps (batch, count) from ``first`` (batch,) on; some may be outside a row."""
     return first[:, None] + torch.arange(count, device=first.device)
 
 
 def exist(steps: Tensor, lengths: Tensor) -> Tensor:
-    """Return which of (batch, count) are valid steps of their row."""
+    """Return which steps of (batch, count) are valid steps of their row."""
     return (steps >= 0) & (steps < lengths[:, None])
 
 
 def within(steps: Tensor, time: int) -> Tensor:
-    """Return the steps as they can be gathered from: the missing ones become the nearest."""
+    """Clamp steps to those that can be gathered."""
     return steps.clamp(0, time - 1)
 
 
