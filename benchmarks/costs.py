@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from benchmarks.models import FEATURES, STEPS, published, recipe
+from benchmarks.timing import fastest
 from models.repository import Repository
 from service.engine.admission import check_rows
 from service.engine.batcher import Batcher, Slots
@@ -115,33 +116,22 @@ async def _measure(kind: str, seconds: float) -> None:
             "HTTP: parse the request, answer it": await _http(
                 model, body.encode(), query, answers, seconds
             ),
-            "validation: JSON to float32, all checks": _time(
+            "validation: JSON to float32, all checks": fastest(
                 lambda: PredictQuery(body.encode(), model.card, 1), seconds
             ),
-            "validation: against the card": _time(
+            "validation: against the card": fastest(
                 lambda: check_rows(query.rows, model.card), seconds
             ),
             "batching: queue, batch, hand back": await _batching(answers[0], batch[0], seconds),
-            f"ONNX Runtime, in a batch of {TOGETHER}": _time(
+            f"ONNX Runtime, in a batch of {TOGETHER}": fastest(
                 lambda: model.batcher._runner.run(batch),  # noqa: SLF001
                 seconds,
             )
             / TOGETHER,
-            "answer: float32 to JSON": _time(lambda: query.write(answers, 1), seconds),
-            "metrics": _time(lambda: records.add(visit), seconds),
+            "answer: float32 to JSON": fastest(lambda: query.write(answers, 1), seconds),
+            "metrics": fastest(lambda: records.add(visit), seconds),
         }
     _print(kind, parts)
-
-
-def _time(part: Callable[[], object], seconds: float) -> float:
-    """Return the best mean of short series, in seconds; what disturbs only lengthens."""
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        for _ in range(20):
-            part()
-        best = min(best, (time.perf_counter() - started) / 20)
-    return best
 
 
 async def _batching(answer: Answer, row: Row, seconds: float) -> float:

@@ -7,7 +7,6 @@ the requests a second it is said what a second of the service's own processor ti
 """
 
 import asyncio
-import os
 import shutil
 import ssl
 import tempfile
@@ -28,6 +27,7 @@ from rich.table import Table
 from benchmarks.http import CALM, json_body, windows
 from benchmarks.load import Load, measure
 from benchmarks.models import published, recipe
+from benchmarks.overload import processor_seconds
 from examples.serving import Served, serving
 from service.descriptors import raise_limit
 
@@ -109,11 +109,7 @@ def main(count: int, good: int, seconds: int, workers: int, every: float) -> Non
 
 def _busy(service: Served) -> float:
     """Return the seconds of processor time that the workers have taken."""
-    ticks = 0
-    for pid in service.workers():
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return sum(map(processor_seconds, service.workers()))
 
 
 async def _crowded(

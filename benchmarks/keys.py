@@ -6,12 +6,11 @@ or the second, once.
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from benchmarks.timing import fastest
 from service.http.access.gate import Gate, Headers
 from service.http.access.scopes import Rule, rule_of
 from service.keys import document
@@ -23,7 +22,7 @@ from service.keys.usage import Usage
 
 METHOD, PATH = "POST", "/v1/models/bench-gru/predict"
 MANY = 100
-SERIES = 200  # of a decision, of which the best counts
+SECONDS = 0.2  # that each decision is timed
 
 
 @click.command()
@@ -51,7 +50,7 @@ def main() -> None:
             "the table alone": look,
         }
         for name, part in parts.items():
-            click.echo(f"{name:<45}{_time(part) * 1e6:6.2f} us")
+            click.echo(f"{name:<45}{fastest(part, SECONDS) * 1e6:6.2f} us")
 
 
 def _gate(folder: Path) -> tuple[Gate, str, str]:
@@ -77,17 +76,6 @@ def _key(issued: Issued, *, limited: bool) -> Key:
 
 def _headers(key: str) -> Headers:
     return [(b"host", b"localhost"), (b"authorization", f"Bearer {key}".encode())]
-
-
-def _time(part: Callable[[], object]) -> float:
-    """Return the best mean of short series, in seconds; what disturbs only lengthens."""
-    best = float("inf")
-    for _ in range(SERIES):
-        started = time.perf_counter()
-        for _ in range(200):
-            part()
-        best = min(best, (time.perf_counter() - started) / 200)
-    return best
 
 
 if __name__ == "__main__":

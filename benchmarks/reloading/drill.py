@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from benchmarks.memory import resident
 from benchmarks.reloading.versions import MODEL, adding, answers, rows
 from examples.serving import serving
 from models.repository import Repository
@@ -151,7 +152,7 @@ class Drill:
                 self.report.faults.append(f"after {PATIENCE:g} s a worker has {found}")
                 return
             await asyncio.sleep(0.02)
-        self.report.memory.append(sum(_memory(process) for process in arrived))
+        self.report.memory.append(sum(resident(process) for process in arrived))
 
     async def _predict(self, url: str) -> None:
         """Ask who serves, and by an alias, over connections that stay and over new ones."""
@@ -229,11 +230,3 @@ class Drill:
                         break
                     self.report.steps += 1
                     await asyncio.sleep(10 * PAUSE)
-
-
-def _memory(process: int) -> float:
-    """Return the resident memory of a process in MiB."""
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
