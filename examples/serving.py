@@ -103,9 +103,8 @@ def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     # A client of its own for each look would read the system's certificates each time.
     with httpx.Client(base_url=url, verify=False) as client:  # noqa: S501  it is plain HTTP
         while time.monotonic() < deadline and process.poll() is None:
-            try:
+            with suppress(httpx.TransportError):
                 if client.get("/health/ready").is_success:
                     return
-            except httpx.TransportError:
-                time.sleep(0.05)
+            time.sleep(0.05)
     raise NotStarted(log.read_text())
