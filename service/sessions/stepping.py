@@ -96,7 +96,7 @@ class Stepper:
         told: list[Told | None] = [None] * len(steps)
         caller, free = Caller(tenant, model), asyncio.Semaphore(ABREAST)
 
-        async def take(places: Sequence[int]) -> None:
+        async def take_turn(places: Sequence[int]) -> None:
             turn = Turn(caller, [steps[place] for place in places])
             async with free:
                 await self._take_turn(turn)
@@ -105,11 +105,11 @@ class Stepper:
 
         for turns in rounds([step.session for step in steps]):
             if len(turns) == 1:
-                await take(turns[0])
+                await take_turn(turns[0])
                 continue
             async with asyncio.TaskGroup() as group:
                 for places in turns:
-                    group.create_task(take(places))
+                    group.create_task(take_turn(places))
         return [outcome for outcome in told if outcome is not None]
 
     async def _take_turn(self, turn: Turn) -> None:
