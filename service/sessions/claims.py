@@ -1,4 +1,4 @@
-"""What a caller may touch: sessions of its own, of the very file they were opened with."""
+"""Which sessions a caller may use: its tenant's own, with the model they were opened with."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from service.sessions.store import Full, Outcome
 
 
 class Caller(NamedTuple):
-    """Whose sessions steps may be of."""
+    """Who steps sessions, and of which model."""
 
     tenant: str
     model: str | None  # None: of any
@@ -39,14 +39,14 @@ def own(tenant: str, session: str, found: Found) -> Record:
 
 
 def refusal(session: str, outcome: Outcome) -> SessionError:
-    """Return why a store did not keep a session's change."""
+    """Return the error for a change that a store did not keep."""
     return (
         SessionsFull(tenant=outcome.tenant) if isinstance(outcome, Full) else SessionGone(session)
     )
 
 
 async def pinned(engine: Engine, record: Record) -> LoadedModel:
-    """Return the very file a session was opened with; raise ModelChanged and as the engine."""
+    """Return the model a session was opened with; raise ModelChanged, and as ``Engine.model``."""
     try:
         model = await engine.model(record.model, record.version)
     except ModelNotFound:

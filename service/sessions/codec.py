@@ -1,9 +1,9 @@
 """
-A stream as bytes, and back: what a store keeps.
+Encode a stream as bytes for a store, and decode it.
 
-A head, a JSON document if there is a start or something static, and the numbers behind it, little
-endian: the scores as float64, then float32, in the order of ``Stream``; how many, the head and the
-model's card say.
+A head; a JSON document if there is a start or static covariates; then the numbers, little endian:
+the scores as float64 and the rest as float32, in the order of ``Stream``.  Their counts follow from
+the head and the model's card.
 """
 
 import struct
@@ -27,7 +27,7 @@ _SINGLE, _DOUBLE = np.dtype("<f4"), np.dtype("<f8")
 
 
 def encode(stream: Stream) -> bytes:
-    """Return the stream as bytes; the same stream gives the same bytes."""
+    """Return the stream as bytes; equal streams give equal bytes."""
     document = b""
     if stream.start is not None or stream.static is not None:
         start = None if stream.start is None else stream.start.isoformat()
@@ -56,7 +56,7 @@ def encode(stream: Stream) -> bytes:
 
 
 def decode(data: bytes, card: ModelCard) -> Stream:
-    """Return the stream of a model that was written; raise StateUnreadable."""
+    """Return the stream that ``encode`` wrote; raise StateUnreadable."""
     try:
         version, has_state, has_expected, window, past, length, count = _HEAD.unpack_from(data)
         if version != VERSION:
@@ -87,7 +87,7 @@ def decode(data: bytes, card: ModelCard) -> Stream:
 
 
 class _Numbers:
-    """Numbers that are taken one part after the other."""
+    """An array that is read part by part."""
 
     def __init__(self, numbers: Array) -> None:
         self._numbers = numbers
@@ -95,7 +95,7 @@ class _Numbers:
 
     @property
     def left(self) -> int:
-        """How many were not taken."""
+        """How many numbers were not read."""
         return len(self._numbers) - self._place
 
     def take(self, rows: int, columns: int) -> Array:

@@ -1,4 +1,4 @@
-"""Live accuracy: what the sessions of each model have found of its forecasts, lately and in all."""
+"""Live accuracy: the errors of each model's forecasts in the sessions of this process."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,15 +12,15 @@ from service.sessions.observer import Observer
 from service.sessions.score import ERROR, HITS, NAIVE, STEPS, Sums, nothing
 
 MOST = 1_000  # times the measured MAE
-MEMORY = 10_000  # scored steps after which an old one counts 1/e
+MEMORY = 10_000  # scored steps after which the weight of an old one has fallen to 1/e
 Key: TypeAlias = tuple[str, int]  # name and version
 
 
 @dataclass(frozen=True, slots=True)
 class LiveAccuracy:
-    """Of one target: absolute errors of the forecasts of the next step, beside seasonal naive's."""
+    """The errors of one target's forecasts of the next step, and seasonal naive's."""
 
-    steps: float  # scored; of rolling figures, the weight of those that count
+    steps: float  # the sum of the weights of the scored steps
     mae: float  # in the target's unit
     seasonal_naive_mae: float
     coverage: float  # of the interval between the lowest and the highest level
@@ -28,12 +28,12 @@ class LiveAccuracy:
 
     @property
     def mae_ratio(self) -> float | None:
-        """The MAE over seasonal naive's; None where that one made no error."""
+        """The MAE over seasonal naive's; None where that is 0."""
         return self.mae / self.seasonal_naive_mae if self.seasonal_naive_mae else None
 
 
 class Live:
-    """Rolling sums by model and version; an observer hears of all that comes in."""
+    """Exponentially weighted sums by model and version; all scores are passed to an observer."""
 
     def __init__(self, observer: Observer) -> None:
         self._sums: dict[Key, Sums] = {}
@@ -41,10 +41,10 @@ class Live:
 
     def note(self, model: LoadedModel, steps: Sums) -> None:
         """
-        Count what steps have shown, (n, 4, targets); older ones fade as new ones come.
+        Add the scores of steps, (n, 4, targets), to those of a model.
 
-        One error counts for at most ``MOST`` times what the card measured, so that nobody's
-        nonsense hides what all others find.
+        An error counts as at most ``MOST`` times the MAE on the card, so that the nonsense of one
+        session does not hide what all others show.
         """
         found = np.minimum(steps, most(model.card)).sum(axis=0)
         if not found[STEPS].any():
@@ -57,13 +57,13 @@ class Live:
         self._observer.on_scored(*key, dict(zip(card.targets, found.T, strict=True)))
 
     def of(self, model: LoadedModel) -> dict[str, LiveAccuracy]:
-        """Return the rolling accuracy by target; empty while nothing was scored."""
+        """Return the accuracy by target; empty while nothing was scored."""
         sums = self._sums.get((model.entry.name, model.entry.version))
         return {} if sums is None else accuracy(sums, model.card)
 
 
 def most(card: ModelCard) -> Sums:
-    """Return the most that each figure of one step counts for, (4, targets)."""
+    """Return the upper bound of each figure of one step, (4, targets)."""
     most = np.full((4, len(card.targets)), np.inf)
     if isinstance(card.accuracy, Accuracy):
         measured = [card.accuracy.targets[target].mae for target in card.targets]
@@ -72,7 +72,7 @@ def most(card: ModelCard) -> Sums:
 
 
 def accuracy(sums: Sums, card: ModelCard) -> dict[str, LiveAccuracy]:
-    """Return what sums (4, targets) say of each target of which a step was scored."""
+    """Return the accuracy that sums (4, targets) make, for targets with a scored step."""
     nominal = card.quantiles[-1] - card.quantiles[0] if card.quantiles else 0.0
     found = {}
     for target, column in zip(card.targets, sums.T, strict=True):

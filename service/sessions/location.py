@@ -1,4 +1,4 @@
-"""Where sessions are kept: a store from its URL."""
+"""Open the store of sessions at a URL."""
 
 import time
 from collections.abc import Callable

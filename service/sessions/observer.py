@@ -1,4 +1,4 @@
-"""Who is told of steps, of the store and of how good forecasts were: metrics, say."""
+"""The interface for metrics of sessions: steps, times of the store, errors of forecasts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from service.sessions.score import Sums
 
 @dataclass(frozen=True, slots=True)
 class StepsReport:
-    """How the steps of one transaction went."""
+    """The results and times of the steps of one transaction."""
 
     taken: int = 0
-    replayed: int = 0  # answered as they were before
+    replayed: int = 0  # repeated, and given the stored answer
     refused: int = 0
     store_seconds: float = 0.0  # reading and writing, of them all together
     seconds: float = 0.0  # and in all
@@ -20,34 +20,34 @@ class StepsReport:
 
 @dataclass(frozen=True, slots=True)
 class PairedErrors:
-    """Sums of absolute errors of a shadow's forecasts and of those given, over the same steps."""
+    """Sums of absolute errors of a shadow and of the version that answered, over the same steps."""
 
     steps: float = 0.0
     shadow: float = 0.0
     primary: float = 0.0
 
     def plus(self, other: "PairedErrors") -> "PairedErrors":
-        """Return both together."""
+        """Return the sums of both."""
         return PairedErrors(
             self.steps + other.steps, self.shadow + other.shadow, self.primary + other.primary
         )
 
 
 class Observer(Protocol):
-    """Hears of steps, on the event loop."""
+    """Is told of steps, on the event loop."""
 
     def on_steps(self, report: StepsReport) -> None:
-        """Hear how steps went that shared a transaction."""
+        """Note the steps of one transaction."""
 
     def on_scored(self, model: str, version: int, found: Mapping[str, Sums]) -> None:
-        """Hear what steps have shown of the forecasts before them, by target."""
+        """Note the scores, by target, of forecasts whose actuals have come."""
 
     def on_shadow_scored(self, model: str, version: int, found: Mapping[str, PairedErrors]) -> None:
-        """Hear what they have shown of a shadow's, beside those given."""
+        """Note the errors, by target, of a shadow and of the version that answered."""
 
 
 class NullObserver:
-    """An observer that nothing is told to."""
+    """An observer that does nothing."""
 
     def on_steps(self, report: StepsReport) -> None:
         """Hear nothing."""

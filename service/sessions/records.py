@@ -1,4 +1,4 @@
-"""What a store keeps of a session; opaque bytes for all that the store need not understand."""
+"""What a store keeps of a session; the stream, request and answer are opaque bytes to it."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class Record:
     answer: bytes  # the body that answered the last step; empty before the first
     created: float  # seconds since 1970, as the next two
     touched: float  # when the last step was taken
-    expires: float  # when it is let go unless a step is taken before
+    expires: float  # when it expires unless a step is taken before
 
     @property
     def size(self) -> int:
@@ -28,9 +28,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What is remembered for a while of a session that was closed or has expired."""
+    """A tombstone: kept for a while of a session that was closed or has expired."""
 
     tenant: str
 
 
-Found = Record | Gone | None  # None: never heard of, or forgotten
+Found = Record | Gone | None  # None: unknown, or forgotten by now

@@ -1,4 +1,4 @@
-"""Sessions as rows of SQLite: what each call reads and writes, and nothing of threads."""
+"""The SQL of the SQLite store: what each call reads and writes; no threads."""
 
 import itertools
 import sqlite3
@@ -37,7 +37,7 @@ FORGET = "DELETE FROM gone WHERE id IN (SELECT id FROM gone WHERE forget <= ? LI
 
 
 class _Head(NamedTuple):
-    """What decides over a change."""
+    """What decides whether a change fits."""
 
     tenant: str
     step: int
@@ -46,7 +46,7 @@ class _Head(NamedTuple):
 
 
 class Rows:
-    """A store's calls, each for several callers at once and inside the caller's transaction."""
+    """The calls of a store, each for several callers at once, inside a transaction."""
 
     def __init__(self, limits: Limits, kept: float, clock: Callable[[], float]) -> None:
         self._limits = limits
@@ -95,7 +95,7 @@ class Rows:
         return [key] * len(calls)
 
     def probe(self, connection: sqlite3.Connection, calls: list[None]) -> list[None]:
-        """Write something, which a full disk refuses."""
+        """Write something, to find out whether the disk is full."""
         connection.execute("UPDATE probe SET times = times + 1")
         return [None] * len(calls)
 
@@ -111,7 +111,7 @@ class Rows:
 
 
 class _Page:
-    """What stands before a transaction's changes, brought up to date by each that is made."""
+    """The changes of one transaction: what is stored before them, updated by each."""
 
     def __init__(
         self, connection: sqlite3.Connection, changes: Sequence[Change], limits: Limits, now: float
@@ -139,7 +139,7 @@ class _Page:
         return self._keep(record, head)
 
     def save(self, connection: sqlite3.Connection) -> None:
-        """Write what was made."""
+        """Write the changes that were made."""
         connection.executemany(KEEP, [_row(record) for record in self._kept.values()])
         self._tally.save(connection)
 

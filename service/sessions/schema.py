@@ -37,7 +37,7 @@ CREATE TABLE secret (key BLOB NOT NULL) STRICT;
 CREATE TABLE probe (times INTEGER NOT NULL) STRICT;
 """
 SECRET = 32  # bytes
-# What the first version had not, though some of its files have it.
+# What version 2 adds; some files of version 1 have it already.
 SINCE_FIRST = """
 CREATE TABLE IF NOT EXISTS probe (times INTEGER NOT NULL) STRICT;
 INSERT INTO probe SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM probe);
@@ -46,14 +46,14 @@ PRAGMA user_version = 2;
 
 
 def prepare(path: Path, timeout: float) -> None:
-    """Make the file and its tables unless they are there; raise UnusableStore."""
+    """Create the file and its tables unless they exist; raise UnusableStore."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise UnusableStore(f"Cannot open {path}: {error}.") from error
     try:
-        connection.execute("BEGIN")  # for one view of a file that another process may be filling
+        connection.execute("BEGIN")  # one view of a file that another process may be creating
         new = _is_new(connection, path)
         connection.execute("COMMIT")
         if new:
@@ -94,7 +94,7 @@ def _fill(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Give a file of the first version what it has not."""
+    """Migrate a file of version 1."""
     if _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -110,7 +110,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _use_wal(connection: sqlite3.Connection, timeout: float) -> None:
-    """Turn write-ahead logging on; SQLite does not wait for another who does so, too."""
+    """Turn write-ahead logging on; retry, since SQLite does not wait for its lock here."""
     latest = time.monotonic() + timeout
     while True:
         try:

@@ -1,4 +1,4 @@
-"""How good streams' forecasts of their next step were, beside seasonal naive; no I/O."""
+"""Score streams' forecasts of the next step, and seasonal naive's; no I/O."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +8,16 @@ from service.engine.jobs import Array
 Sums = NDArray[np.float64]  # (..., 4, targets): scored steps, errors, naive's errors, hits
 STEPS, ERROR, NAIVE, HITS = range(4)
 
-Expected = Array  # (..., 4, targets), in the data's units: what was forecast for the next step
+Expected = Array  # (..., 4, targets), in the data's units: forecasts of the next step
 MEAN, LOW, HIGH, REPEATED = range(4)  # the mean, the outermost quantiles, seasonal naive
 
 
 def scored(expected: Expected, actual: Array) -> Sums:
     """
-    Score forecasts (..., 4, targets) against what came, (..., targets).
+    Score forecasts (..., 4, targets) against actuals (..., targets).
 
-    Where either is missing, nothing counts.  The sums are of absolute errors, so that their
-    quotient is the MAE relative to seasonal naive's over the same steps.
+    Where either is missing, all scores are 0.  Errors are absolute, so that the quotient of two
+    sums is the MAE relative to seasonal naive's over the same steps.
     """
     mean, low, high, naive = (expected[..., part, :] for part in (MEAN, LOW, HIGH, REPEATED))
     known = np.isfinite(actual) & np.isfinite(naive) & np.isfinite(mean)
@@ -29,5 +29,5 @@ def scored(expected: Expected, actual: Array) -> Sums:
 
 
 def nothing(targets: int) -> Sums:
-    """Return the sums of a stream of which no forecast could be scored yet."""
+    """Return the sums of a stream before any forecast was scored."""
     return np.zeros((4, targets))

@@ -1,4 +1,4 @@
-"""Sessions: streams whose state outlives requests, retries and the process; no HTTP."""
+"""Sessions: streams whose state is stored and survives retries and crashes; no HTTP."""
 
 import secrets
 import time
@@ -22,18 +22,18 @@ from service.sessions.stream import Stream
 from service.sessions.tokens import Exported, seal, unseal
 from service.sessions.turns import Session, Step, Told
 
-_AT_ONCE = 1_000  # sessions that expire in one transaction
+_AT_ONCE = 1_000  # sessions expired in one transaction, at most
 
 
 class Opened(NamedTuple):
-    """A new session, and the forecast after its history; None where there is too little of it."""
+    """A new session, and the forecast after its history; None if that is too short."""
 
     session: Session
     answer: Answer | None = None
 
 
 class Looked(NamedTuple):
-    """A session as it is stored, and the very file that it was opened with."""
+    """A stored session, and the model it was opened with."""
 
     session: Session
     model: LoadedModel
@@ -41,7 +41,7 @@ class Looked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """How long sessions are kept, and what signs the states that leave."""
+    """How long sessions are kept, and the key that signs exported states."""
 
     idle_seconds: float = 86_400.0  # after its last step a session expires
     key: bytes = field(default=b"", repr=False)  # empty: the store's own
@@ -52,7 +52,7 @@ class Sessions:
     Open, step, look at, fork and close the sessions of one store.
 
     A step's state, number and answer are stored in one transaction before the answer is
-    returned, so what was acknowledged is never lost, and never taken twice.
+    returned: an acknowledged step is never lost, and never taken twice.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Sessions:
         self, model: LoadedModel, tenant: str, stream: Stream, history: Inputs | None = None
     ) -> Opened:
         """
-        Begin a session with a stream, which reads a history first if there is one.
+        Open a session with a stream, after it has read a history if one is given.
 
         Raises SessionsFull, StoreUnavailable, and all that ``Engine.predict`` does.
         """
@@ -98,7 +98,7 @@ class Sessions:
     async def step(
         self, tenant: str, steps: Sequence[Step], model: str | None = None
     ) -> list[Told]:
-        """Take steps of any sessions, or of one model's alone; see ``Stepper.take``."""
+        """Take steps of any sessions, or of sessions of one model; see ``Stepper.take``."""
         return await self._stepper.take(tenant, steps, model)
 
     async def look(self, tenant: str, session: str) -> Looked:
@@ -115,7 +115,7 @@ class Sessions:
         await self.store.close_sessions([session])
 
     async def fork(self, tenant: str, session: str) -> Looked:
-        """Return a new session that goes on from where this one stands; raise as ``look``."""
+        """Open a session with a copy of this one's state; raise as ``look``, and SessionsFull."""
         record = await self._record(tenant, session)
         model = await pinned(self._engine, record)
         return await self._opened(await self._create(model, tenant, record.state, record.step))
@@ -125,7 +125,7 @@ class Sessions:
         return seal(await self._record(tenant, session), await self._secret())
 
     async def adopt(self, model: LoadedModel, tenant: str, token: str) -> Session:
-        """Return a new session that goes on from a token; raise NotASession and as ``open``."""
+        """Open a session with the state of a token; raise NotASession, and as ``open``."""
         exported = unseal(token, await self._secret())
         _check_origin(exported, model)
         record = await self._create(model, tenant, exported.state, exported.step)
@@ -133,10 +133,10 @@ class Sessions:
 
     async def restore(self, tenant: str, session: str, token: str) -> Looked:
         """
-        Put a session where a token says it stood; raise NotASession and as ``look``.
+        Set a session to the state of a token.
 
-        That takes a step of its own: numbers only ever go on, so that no step which was on its
-        way can be taken for one that follows.
+        That counts as a step: numbers never go back, so a step that was sent before cannot be
+        taken for one after it.  Raises NotASession, StepRunning, SessionsFull, and as ``look``.
         """
         exported = unseal(token, await self._secret())
         record = await self._record(tenant, session)
@@ -159,12 +159,12 @@ class Sessions:
         return await self._opened(restored)
 
     async def end(self) -> None:
-        """Let go of the store, and of what is done beside the sessions."""
+        """Close the store, and end what runs beside the sessions."""
         await self.shadows.close()
         await self.store.close()
 
     async def expire(self) -> int:
-        """Let go of what has been idle too long, a few at a time; return how many."""
+        """Expire sessions that have been idle too long, up to a bound; return how many."""
         return await self.store.expire(self._clock(), _AT_ONCE)
 
     async def _record(self, tenant: str, session: str) -> Record:

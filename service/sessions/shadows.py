@@ -1,4 +1,4 @@
-"""A shadow reads what sessions read, unseen, and both forecasts are held against what comes."""
+"""Shadows of sessions: a shadow version reads the same steps, and both errors are compared."""
 
 import asyncio
 import logging
@@ -20,14 +20,14 @@ from service.sessions.score import ERROR, STEPS, Sums, nothing
 from service.sessions.steps import Advance, Inputs, take
 from service.sessions.stream import Stream
 
-MOST_FOLLOWED = 1_000  # sessions of one shadow; the one that stepped longest ago is forgotten
-MOST_WAITING = 256  # steps; more are lost
+MOST_FOLLOWED = 1_000  # sessions of one shadow; those that stepped longest ago are dropped
+MOST_WAITING = 256  # steps; more are dropped
 
 log = logging.getLogger(__name__)
 
 
 class Seen(NamedTuple):
-    """What a session has read, and how it stood before and after."""
+    """The inputs of a step, and the stream before and after it."""
 
     session: str
     before: Stream
@@ -37,7 +37,7 @@ class Seen(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Followed:
-    """What one shadow has read of each session, and what that has shown."""
+    """One shadow: its stream of each session it follows, and the errors found."""
 
     mirror: Mirror
     streams: OrderedDict[str, Stream] = field(default_factory=OrderedDict)
@@ -46,11 +46,12 @@ class _Followed:
 
 class Shadows:
     """
-    Streams of the sessions that a shadow follows: a share of them, the same in every process.
+    The streams of the sessions that shadows follow, kept in memory only.
 
-    They are in memory alone.  A recurrent shadow follows a session from its beginning; one that
-    reads windows may join later, where the version that answers reads windows as long.  A step
-    that was taken by another process, or is lost because others wait, ends that.
+    A shadow follows a share of the sessions, the same ones in every process.  A recurrent shadow
+    can follow a session from its first step only; one that reads windows may join later, if the
+    version that answers reads windows of the same length.  It loses a session when a step was
+    taken by another process, or was dropped because others wait.
     """
 
     def __init__(self, engine: Engine, observer: Observer) -> None:
@@ -61,7 +62,7 @@ class Shadows:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, model: LoadedModel, seen: Iterable[Seen]) -> None:
-        """Have the shadow of a model read, later, what was read and stored just now."""
+        """Queue steps that were stored just now for the shadow of their model, if it has one."""
         self._forget_ended()
         name = model.entry.name
         mirror = self._engine.mirror(name)
@@ -78,13 +79,13 @@ class Shadows:
             self._task.add_done_callback(_log_failure)
 
     def of(self, name: str) -> Mapping[int, Mapping[str, PairedErrors]]:
-        """Return what a model's shadow has shown, by the version that answered and target."""
+        """Return the errors found by a model's shadow, by the version that answered and target."""
         followed = self._followed.get(name)
         present = followed is not None and followed.mirror is self._engine.mirror(name)
         return followed.found if followed and present else {}
 
     async def close(self) -> None:
-        """Read no more."""
+        """Drop what waits, and end the task."""
         self._waiting.clear()
         if self._task is not None:
             self._task.cancel()
@@ -101,7 +102,7 @@ class Shadows:
     async def _work(self) -> None:
         while self._waiting:
             followed, model, seen = self._waiting.popleft()
-            if model.batcher.waiting:  # for an answer; the shadow's next step will not follow
+            if model.batcher.waiting:  # requests go first; the shadow loses this session
                 continue
             try:
                 await self._follow(followed, model, seen)
@@ -126,7 +127,7 @@ class Shadows:
         self._compare(followed, model, ours, theirs)
 
     def _compare(self, followed: _Followed, model: LoadedModel, ours: Sums, theirs: Sums) -> None:
-        """Count the targets of which both have forecast the step that came."""
+        """Add the errors of targets for which both had forecast the step that came."""
         both = (ours[STEPS] > 0) & (theirs[STEPS] > 0)
         if not both.any():
             return
@@ -147,7 +148,7 @@ class Shadows:
 
 
 def _joined(before: Stream, card: ModelCard, shadow: ModelCard) -> Stream | None:
-    """Return a stream of the shadow that has read what a session has; None where it cannot."""
+    """Return the shadow's stream for what a session has read so far; None if it cannot join."""
     if not before.count:
         return replace(before, state=None)
     windows = StateKind.WINDOW

@@ -1,4 +1,4 @@
-"""How steps are taken: read, compute in shared batches, store in one transaction, then answer."""
+"""Take steps: read the sessions, compute in shared batches, store in one transaction, answer."""
 
 import asyncio
 import math
@@ -32,28 +32,28 @@ from service.sessions.stream import Stream
 from service.sessions.turns import Forecast, Step, Taken, Told, Turn, rounds
 
 Clock = Callable[[], float]
-ABREAST = 3  # turns of one request at a time: one is stored while the next one is computed
+ABREAST = 3  # concurrent turns of a request: one is stored while the next is computed
 
 
 class Aging(NamedTuple):
-    """The time, and how long after its last step a session expires."""
+    """The clock, and how long after its last step a session expires."""
 
     idle_seconds: float
     clock: Clock
 
     def expiry(self, now: float) -> float:
         """
-        Return when a session expires that was touched now.
+        Return when a session that was stepped ``now`` expires.
 
-        That is up to a hundredth later than it might be, so that most steps leave the time as it
-        is, and the store's index of it.
+        The time is rounded up by as much as a hundredth of the idle time, so that most steps leave
+        it, and the store's index of it, unchanged.
         """
         grain = self.idle_seconds / 100
         return math.ceil((now + self.idle_seconds) / grain) * grain
 
 
 class Scoring(NamedTuple):
-    """Who learns from steps how good forecasts were."""
+    """What is told how good the forecasts before each step were."""
 
     live: Live
     shadows: Shadows
@@ -61,7 +61,7 @@ class Scoring(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A step on its way: what was stored, what it brings, and what will be stored."""
+    """A step in progress: the stored session, its model, and the stream before and after."""
 
     step: Step
     before: Record
@@ -71,7 +71,7 @@ class _Work:
 
 
 class Stepper:
-    """Take steps of any sessions of one store; a session's own steps never overlap here."""
+    """Take steps of the sessions of one store; two steps of a session never overlap here."""
 
     def __init__(
         self, engine: Engine, store: Store, scoring: Scoring, observer: Observer, aging: Aging
@@ -87,11 +87,11 @@ class Stepper:
         self, tenant: str, steps: Sequence[Step], model: str | None = None
     ) -> list[Told]:
         """
-        Take each step, or say why not; the order is kept, and what fails one harms no other.
+        Take each step; return its answer or its error, in the order given.
 
-        Steps of one session go one after the other, in the order given; those of different
-        sessions share batches and transactions.  Where a ``model`` is named, sessions of others
-        are not found.
+        Steps of one session are taken one after the other, in the order given; steps of different
+        sessions share batches and transactions.  A step that fails does not affect others.  If a
+        ``model`` is named, sessions of other models are not found.
         """
         told: list[Told | None] = [None] * len(steps)
         caller, free = Caller(tenant, model), asyncio.Semaphore(ABREAST)
@@ -113,7 +113,7 @@ class Stepper:
         return [outcome for outcome in told if outcome is not None]
 
     async def _take_turn(self, turn: Turn) -> None:
-        """Let every step of a turn be told something."""
+        """Take the steps of a turn, and set the answer or error of each."""
         started = time.perf_counter()
         with self._alone({step.session for step in turn.steps}) as free:
             for step in turn.steps:
@@ -128,7 +128,7 @@ class Stepper:
 
     @contextmanager
     def _alone(self, sessions: set[str]) -> Iterator[set[str]]:
-        """Claim the sessions of which no step is being taken, and let them go at the end."""
+        """Claim the sessions of which no step is being taken; release them at the end."""
         free = sessions - self._running
         self._running |= free
         try:
@@ -137,7 +137,7 @@ class Stepper:
             self._running -= free
 
     async def _take(self, turn: Turn) -> None:
-        """Tell the steps that are left how they went; raise StoreUnavailable for the rest."""
+        """Set the result of each step left; raise StoreUnavailable if the store fails."""
         works: dict[Entry, list[_Work]] = {}
         for step, record in await self._read(turn, turn.left):
             try:
@@ -180,7 +180,7 @@ class Stepper:
         return _Work(step, record, model, advance, stream)
 
     async def _finish(self, turn: Turn, done: Sequence["_Work"]) -> None:
-        """Store what was computed, all in one transaction; only then is anybody answered."""
+        """Store all computed steps in one transaction, and only then set their answers."""
         now = self._aging.clock()
         records = [self._after(work, now) for work in done]
         changes = [
@@ -209,7 +209,7 @@ class Stepper:
                     for work in works
                 ),
             )
-        # Another process was first: what it has stored is the answer, or the next step's number.
+        # Another process was first: either it took the same step, or the number is wrong.
         for step, kept in await self._read(turn, behind):
             turn.told[step.session] = _after_conflict(turn.caller, step, kept)
 
@@ -232,7 +232,7 @@ class Stepper:
 
 
 def _again(step: Step, record: Record) -> Taken | None:
-    """Return the stored answer to the last step, or None for the next step; raise for others."""
+    """Return the stored answer if it is the last step, None if the next; else raise."""
     if step.number == record.step + 1:
         return None
     if step.number != record.step or not record.answer:
@@ -251,7 +251,7 @@ def _after_conflict(caller: Caller, step: Step, found: Found) -> Told:
 
 
 async def _compute(works: Sequence[_Work]) -> None:
-    """Let the streams of one model read; what fails them all is the error of each."""
+    """Advance the streams of one model; an error of all becomes the error of each."""
     try:
         await take(works[0].model, [work.advance for work in works])
     except EngineError as exc:

@@ -1,4 +1,4 @@
-"""One step, or the history of a session that opens, on its way through the engine; no store."""
+"""Advance streams by running their models on new inputs; no store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.sessions.stream import Read, Stream, advance, answerable, ask, chun
 
 
 class Inputs(NamedTuple):
-    """What a step brings, in the columns that the model reads."""
+    """The inputs of a step, in the columns that the model reads."""
 
     values: Array  # (steps, features)
     future: Array | None = None  # (horizon, known)
@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Advance:
-    """A stream that is to read inputs; ``answer`` is None while it has too few for a forecast."""
+    """A stream and its new inputs; ``answer`` is None while there are too few for a forecast."""
 
     stream: Stream
     inputs: Inputs
@@ -34,10 +34,10 @@ async def take(
     model: LoadedModel, advances: Sequence[Advance], *, background: bool = False
 ) -> None:
     """
-    Let every stream read its inputs, in the same batches as all that others ask.
+    Have every stream read its inputs, in batches shared with all other requests.
 
-    What fails one stream, its values or its answer, is its ``error`` and leaves the others
-    alone.  Raises Overloaded, InferenceFailed or EngineStopped, which fail all.
+    An error of one stream, in its values or its answer, becomes its ``error`` and does not affect
+    the others.  Raises Overloaded, InferenceFailed or EngineStopped, which fail all.
     """
     values = [each.inputs.values for each in advances]
     futures = [each.inputs.future for each in advances]
@@ -55,7 +55,7 @@ async def take(
 async def _run(
     model: LoadedModel, parts: Sequence[tuple[Advance, Array, bool]], *, background: bool
 ) -> None:
-    """Let each stream read one part of its inputs; of the last one the answer is kept."""
+    """Have each stream read one part of its inputs; the answer to the last part is kept."""
     card = model.card
     recurrent = card.state.kind is StateKind.RECURRENT
     reads: list[tuple[Advance, Read]] = []

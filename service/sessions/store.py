@@ -1,4 +1,4 @@
-"""What keeps sessions: one small interface, which SQLite and Redis fill in."""
+"""The interface of a store of sessions, implemented for SQLite and Redis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from service.sessions.records import Found, Record
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A record to keep if the session stands where it should."""
+    """A record to store, if the session is at the expected step."""
 
     record: Record
     after: int | None  # the step that is stored now; None: there is no such session yet
@@ -22,14 +22,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """The session stands at another step; nothing was changed."""
+    """The session is at another step; nothing was changed."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """There is no such session any more; nothing was changed."""
+    """There is no such session; nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a store takes, in all and of each tenant."""
+    """The most a store keeps, in all and of each tenant."""
 
     sessions: int = 1_000_000
     bytes: int = 16 << 30
@@ -62,40 +62,40 @@ class Limits:
 
 class Store(Protocol):
     """
-    Keep records; every method may raise StoreUnavailable, and then nothing is known to be changed.
+    Keep records of sessions.
 
-    A call that ran out of time, or whose caller was cancelled, may still be made afterwards.
-
-    Safe to be called from many tasks at once, and, on one file or one server, from many processes.
+    Every method may raise StoreUnavailable; a call that did so, timed out or was cancelled may or
+    may not be carried out.  Safe for many tasks at once and, on one file or one server, for many
+    processes.
     """
 
     async def read(self, ids: Sequence[str]) -> list[Found]:
-        """Return what is kept under each id; an expired session is Gone at once."""
+        """Return the record of each id; an expired session is Gone from that moment on."""
 
     async def write(self, changes: Sequence[Change]) -> list[Outcome]:
         """
-        Make each change if it still fits, all that fit in one transaction.
+        Make each change that fits, all of them in one transaction; the ids must differ.
 
-        A change fits if the session is there, not expired, of the same tenant, and its step is
+        A change fits if the session exists, has not expired, is of the same tenant and at the step
         ``after``, and if the limits have room for what it adds; one that adds no bytes always has
-        room.  A session that was closed or has expired is Missing as long as it is remembered, so
-        that creating it once more does not bring it back.  The ids differ from each other.
+        room.  A session that was closed or has expired is Missing as long as its tombstone is
+        kept, so that it cannot be created again.
         """
 
     async def close_sessions(self, ids: Sequence[str]) -> None:
-        """Forget the sessions, remembering that they were there; unknown ids are passed over."""
+        """Replace sessions by tombstones; unknown ids are ignored."""
 
     async def expire(self, now: float, limit: int) -> int:
-        """Let go of at most ``limit`` sessions that expired before ``now``; return how many."""
+        """Replace at most ``limit`` sessions expired by ``now`` by tombstones; return how many."""
 
     async def usage(self, tenant: str | None = None) -> Usage:
-        """Return what is kept, of one tenant or in all; what has expired counts until let go."""
+        """Return what is kept, of one tenant or in all; expired sessions count until ``expire``."""
 
     async def secret(self) -> bytes:
-        """Return a random key of 32 bytes, the same to all who share the store, for ever."""
+        """Return a random key of 32 bytes that all users of the store share for ever."""
 
     async def ready(self) -> bool:
-        """Return whether the store answers; never raises."""
+        """Return whether the store reads and takes writes; never raises."""
 
     async def close(self) -> None:
-        """Finish what was begun, and let go of files and connections."""
+        """Finish the calls in progress, and close files and connections."""

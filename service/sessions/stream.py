@@ -1,4 +1,4 @@
-"""A stream between two steps, and how steps change it: pure, no store, no clock, no tasks."""
+"""The state of a stream and how inputs change it: no store, no clock, no tasks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from service.sessions.score import Expected, Sums, nothing, scored
 @dataclass(slots=True, eq=False)
 class Stream:
     """
-    What a session keeps between two steps: all that its next answer depends on; never changed.
+    What a session keeps between two steps, on which all later answers depend; never modified.
 
-    ``window`` holds the last inputs, (steps, features), of a model that needs its whole window;
-    ``state`` what the graph of a recurrent one carries, (size,).  ``past`` has the targets of the
-    last season, oldest first, (steps, targets), for seasonal naive.
+    ``window`` holds the last inputs, (steps, features), of a model that reads whole windows;
+    ``state`` (size,) is that of a recurrent model's graph.  ``past`` holds the targets of the last
+    season, oldest first, (steps, targets), for seasonal naive.
     """
 
     window: Array
@@ -34,12 +34,12 @@ class Stream:
 
 
 class Read(NamedTuple):
-    """A stream, inputs (steps, features) that it has read, and the model's answer to them."""
+    """A stream, the inputs (steps, features) it has read, and the model's answer to them."""
 
     stream: Stream
     inputs: Array
-    answer: Answer | None  # None: the model was not asked, for the window says too little
-    told: bool  # whether the answer is a forecast that somebody is told
+    answer: Answer | None  # None: the model was not run, for the window is too short or empty
+    told: bool  # whether the answer is a forecast that the caller gets
 
 
 def begin(
@@ -60,20 +60,20 @@ def begin(
 
 
 def chunks(card: ModelCard, inputs: Array) -> list[Array]:
-    """Cut inputs (steps, features) into what single runs read; the last one's answer counts."""
+    """Cut inputs (steps, features) into parts for single runs; the last answer counts."""
     if card.state.kind is StateKind.WINDOW or len(inputs) <= card.max_length:
         return [inputs]
     return np.split(inputs, range(card.max_length, len(inputs), card.max_length))
 
 
 def missing_steps(stream: Stream, card: ModelCard, coming: int = 0) -> int:
-    """Return how many more inputs it takes, after those to come, until there is a forecast."""
+    """Return how many inputs are missing for a forecast after ``coming`` more."""
     missing = card.min_length - stream.count - coming
     return missing if missing > 0 else 0  # noqa: FURB136  this is asked for every step
 
 
 def answerable(stream: Stream, inputs: Array, card: ModelCard) -> bool:
-    """Return whether the model would be asked for a forecast after these inputs."""
+    """Return whether the model can forecast after these inputs."""
     if missing_steps(stream, card, len(inputs)):
         return False
     if card.state.kind is StateKind.RECURRENT:
@@ -85,14 +85,14 @@ def answerable(stream: Stream, inputs: Array, card: ModelCard) -> bool:
 def ask(
     stream: Stream, inputs: Array, future: Array | None, card: ModelCard, *, explain: bool = False
 ) -> Row:
-    """Return what the engine is asked after reading inputs (steps, features) on top."""
+    """Return the engine's row for a stream and new inputs (steps, features)."""
     if card.state.kind is StateKind.RECURRENT:
         return Row(inputs, future, explain, stream.state, carry=True)
     return Row(_window(stream, inputs, card), future, explain)
 
 
 def advance(reads: Sequence[Read], card: ModelCard) -> list[Stream]:
-    """Return each stream after what it has read, its last forecast scored, its next one kept."""
+    """Return each stream after its inputs, with its last forecast scored and the next kept."""
     if card.task is Task.FORECAST:
         scores, pasts, expected = _scores(reads, card), _pasts(reads, card), _expected(reads, card)
     else:
@@ -121,7 +121,7 @@ def _window(stream: Stream, inputs: Array, card: ModelCard) -> Array:
 
 
 def _scores(reads: Sequence[Read], card: ModelCard) -> list[Sums]:
-    """Return the sums of each stream, with its last forecast held against what came."""
+    """Return the scores of each stream, with that of its last forecast added."""
     scores = [stream.score for stream, *_ in reads]
     due = [place for place, read in enumerate(reads) if read.stream.expected is not None]
     if due:
@@ -133,7 +133,7 @@ def _scores(reads: Sequence[Read], card: ModelCard) -> list[Sums]:
 
 
 def _pasts(reads: Sequence[Read], card: ModelCard) -> list[Array]:
-    """Return the targets of the last season of each stream, with those that came."""
+    """Return the targets of the last season of each stream, the new ones included."""
     targets, length = len(card.targets), card.season
     return [
         np.concatenate([stream.past, inputs[:, :targets]])[-length:] for stream, inputs, *_ in reads
@@ -141,7 +141,7 @@ def _pasts(reads: Sequence[Read], card: ModelCard) -> list[Array]:
 
 
 def _expected(reads: Sequence[Read], card: ModelCard) -> list[Expected | None]:
-    """Return what is forecast for each stream's next step; None where nobody is told."""
+    """Return the forecast of each stream's next step; None where the caller gets none."""
     found: list[Expected | None] = [None] * len(reads)
     told = [place for place, read in enumerate(reads) if read.told and read.answer]
     if told:

@@ -1,4 +1,4 @@
-"""Let go of sessions that have been idle too long, now and then."""
+"""Expire idle sessions from time to time."""
 
 import logging
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def sweeper(sessions: Sessions, pause: float = PAUSE) -> Repeated:
-    """Return what expires sessions while its block lasts, and outlives a store that fails."""
+    """Return a context manager that expires sessions, and goes on when the store fails."""
 
     async def sweep() -> None:
         while gone := await sessions.expire():

@@ -1,4 +1,4 @@
-"""How much is kept, of each tenant and in all: sums in one table, exact inside a transaction."""
+"""Sessions and bytes kept, per tenant and in all: sums in a table, exact per transaction."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ CLEAN = "DELETE FROM usage WHERE scope = ? AND sessions = 0"
 
 
 class Tally:
-    """The sums of some tenants and of all, as they stand in the caller's transaction."""
+    """The sums of some tenants and in all, within the caller's transaction."""
 
     def __init__(self, connection: sqlite3.Connection, tenants: Iterable[str]) -> None:
         scopes = {ALL, *(OF + tenant for tenant in tenants)}
@@ -27,7 +27,7 @@ class Tally:
         return Usage(*self._sums[ALL if tenant is None else OF + tenant])
 
     def refusal(self, tenant: str, sessions: int, size: int, limits: Limits) -> Full | None:
-        """Refuse what adds more than is left; what adds nothing always has room."""
+        """Return Full if the limits have no room; what adds nothing always has room."""
         own, whole = self._sums[OF + tenant], self._sums[ALL]
         if (sessions > 0 and own[0] + sessions > limits.tenant_sessions) or (
             size > 0 and own[1] + size > limits.tenant_bytes

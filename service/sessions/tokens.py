@@ -1,4 +1,4 @@
-"""A session's state as a token that only the services with the same key can read again."""
+"""Export a session's state as a signed token, which services with the same key accept."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What a token holds: where a stream stood, and the very file it is of."""
+    """The contents of a token: a stream's state and step, and the model file it is of."""
 
     model: str
     version: int

@@ -1,4 +1,4 @@
-"""One thread with its own connection, which runs all that waits as one transaction."""
+"""A thread with its own connection that runs all waiting calls as one transaction."""
 
 import asyncio
 import itertools
@@ -29,13 +29,13 @@ class _Call:
 
 class Transactions:
     """
-    Run calls on a database, none on the event loop.
+    Run calls on a database in one thread, many to a transaction.
 
-    The thread takes all calls that wait, runs them in their order between ``begin`` and COMMIT,
-    and only then answers them: however many there are, they share one commit.  Neighbours that ask
-    for the same work are given to it together.  A transaction that the database refuses is rolled
-    back, all its callers are told StoreUnavailable, and the next one has a new connection.
-    ``committed`` hears after each what its calls weighed.
+    The thread takes all calls that wait, runs them in order between ``begin`` and COMMIT, and
+    answers them only then: however many they are, they share one commit.  Neighbouring calls of
+    the same work are passed to it together.  A transaction that the database refuses is rolled
+    back, all its callers get StoreUnavailable, and the next one has a new connection.
+    ``committed`` is called after each transaction with the weight of its calls.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class Transactions:
         """
         Return the answer that ``work`` gives to ``argument``, once it is committed.
 
-        ``weight`` counts against ``room`` while the call waits for its transaction; a call that
-        finds nothing waiting is let in whatever it weighs.  Raises StoreUnavailable when there is
-        no room, after ``timeout`` seconds and for all that the database refuses.  A call whose
-        caller has gone is passed over, unless its transaction has begun: then it is made.
+        ``weight`` counts against ``room`` while the call waits; a call is always accepted if none
+        waits.  Raises StoreUnavailable when there is no room, after ``timeout`` seconds, and if
+        the database refuses the transaction.  A call whose caller was cancelled is skipped,
+        unless its transaction has begun.
         """
         call = _Call(work, argument, weight, asyncio.get_running_loop().create_future())
         with self._changed:
@@ -91,7 +91,7 @@ class Transactions:
         return answer
 
     async def close(self) -> None:
-        """Run what waits, and end the thread and its connection."""
+        """Run the calls that wait, then close the connection and end the thread."""
         with self._changed:
             self._ended = True
             self._changed.notify()
@@ -106,7 +106,7 @@ class Transactions:
         self._hang_up()
 
     def _take(self) -> list[_Call]:
-        """Wait for calls and take them all; none when this is the end."""
+        """Wait for calls and return all of them; none after ``close``."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._ended)
             calls = list(self._waiting)
@@ -159,7 +159,7 @@ class Transactions:
 
 
 def _tell(calls: Sequence[_Call], outcomes: Sequence[Any]) -> None:
-    """Hand all that are of one event loop over to it at once."""
+    """Settle the calls, with one callback for each event loop."""
     told = zip(calls, outcomes, strict=True)
     for loop, pairs in itertools.groupby(told, key=lambda pair: pair[0].answer.get_loop()):
         with suppress(RuntimeError):  # the loop has ended, and nobody waits any more

@@ -1,4 +1,4 @@
-"""Steps that came together: what each is, in which order they are taken, what each is told."""
+"""Steps that are taken together: their interface, their order and their results."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -17,49 +17,49 @@ from service.sessions.records import Record
 from service.sessions.steps import Inputs
 from service.sessions.stream import Stream
 
-AT_ONCE = 128  # steps of one turn: one read, one run, one write
+AT_ONCE = 128  # steps of one turn, which shares one read, one run and one write
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as it is stored, and its stream."""
+    """A stored session, and its stream decoded."""
 
     record: Record
     stream: Stream
 
 
 class Forecast(NamedTuple):
-    """A stream, and what the model says after it; None while it has too few inputs."""
+    """A stream, and the model's answer after it; None while it has too few inputs."""
 
     stream: Stream
     answer: Answer | None
 
 
 class Step(Protocol):
-    """What a wire format makes of one step: whose it is, what it brings, how it is answered."""
+    """A step as a wire format has it: its session, its inputs, and how to write its answer."""
 
     @property
     def session(self) -> str:
-        """The id."""
+        """The id of the session."""
 
     @property
     def number(self) -> int:
-        """Which step this is, from 1."""
+        """The number of the step, from 1."""
 
     @property
     def digest(self) -> bytes:
-        """What is equal exactly for equal payloads."""
+        """A digest of the payload: equal for equal payloads only."""
 
     def read(self, card: ModelCard, stream: Stream) -> Inputs:
-        """Return what it brings to the stream; raise SessionError or EngineError."""
+        """Return its inputs for a stream; raise SessionError or EngineError."""
 
     def write(self, forecast: Forecast, model: LoadedModel) -> bytes:
-        """Return the body that answers it, once the session has taken it."""
+        """Return the body of its answer, which is stored with the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A step that was taken: now, or (``replayed``) when it was asked before."""
+    """The answer to a step that was taken now or, ``replayed``, earlier."""
 
     body: bytes
     replayed: bool = False
@@ -69,23 +69,23 @@ Told = Taken | SessionError | EngineError | StoreUnavailable
 
 
 class Turn:
-    """Steps of different sessions on their way, and what each is told."""
+    """Steps of different sessions that are taken together, and their results."""
 
     def __init__(self, caller: Caller, steps: Sequence[Step]) -> None:
         self.caller = caller
         self.steps = steps
-        self.told: dict[str, Told] = {}  # by session
+        self.told: dict[str, Told] = {}  # results by session
         self.models: dict[tuple[str, int, str], LoadedModel] = {}  # by name, version and hash
         self._store_seconds = 0.0
 
     @property
     def left(self) -> list[Step]:
-        """The steps that were told nothing yet."""
+        """The steps without a result yet."""
         return [step for step in self.steps if step.session not in self.told]
 
     @contextmanager
     def storing(self) -> Iterator[None]:
-        """Measure what the store takes."""
+        """Add the time of the block to that of the store."""
         started = time.perf_counter()
         try:
             yield
@@ -93,7 +93,7 @@ class Turn:
             self._store_seconds += time.perf_counter() - started
 
     def report(self, seconds: float) -> StepsReport:
-        """Return how the steps went."""
+        """Return the counts and times of the steps."""
         taken = [told for told in self.told.values() if isinstance(told, Taken)]
         replayed = sum(told.replayed for told in taken)
         refused = len(self.steps) - len(taken)
@@ -102,10 +102,10 @@ class Turn:
 
 def rounds(sessions: Sequence[str]) -> Iterator[list[list[int]]]:
     """
-    Yield rounds of turns of the places of steps, given whose each is.
+    Group steps, given the session of each, into rounds of turns; yield lists of step indices.
 
-    No session comes twice in one round, so that its turns may go side by side, and the steps of
-    a session keep their order from round to round.
+    No session is twice in a round, so that the turns of a round may run concurrently, and the
+    steps of a session keep their order from round to round.
     """
     seen: dict[str, int] = {}
     found: list[list[int]] = []
