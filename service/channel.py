@@ -1,4 +1,4 @@
-"""Words and open sockets between the supervisor and a worker; what they mean is theirs."""
+"""Messages, with open sockets, between the supervisor and a worker."""
 
 import asyncio
 import os
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 LONGEST = 256  # bytes of a message
-MOST_SOCKETS = 64  # that come with one
+MOST_SOCKETS = 64  # in a message
 
 
 class Said(NamedTuple):
-    """One message; no word is the other's end."""
+    """One message; an empty word means that the other end was closed."""
 
     word: str = ""
     value: str = ""
@@ -19,7 +19,7 @@ class Said(NamedTuple):
 
 
 class Channel:
-    """One end of a pair; messages come whole and in order, and say nothing of when they left."""
+    """One end of a pair of sockets; messages arrive whole and in order."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)  # noqa: FBT003
@@ -30,16 +30,16 @@ class Channel:
 
     @staticmethod
     def pair() -> tuple[socket.socket, socket.socket]:
-        """Return two ends, neither read yet."""
+        """Return a pair of connected sockets, one for each end."""
         return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     @classmethod
     def inherited(cls, number: int) -> Self:
-        """Return the end that a process was started with."""
+        """Return the end whose file descriptor this process inherited."""
         return cls(socket.socket(fileno=number))
 
     def say(self, word: str, value: str = "", sockets: Sequence[socket.socket] = ()) -> None:
-        """Send a message; one for somebody who has gone, or does not listen, is lost."""
+        """Send a message; it is lost if the other end is closed or its buffer full."""
         try:
             numbers = [each.fileno() for each in sockets]
             socket.send_fds(self._end, [f"{word} {value}".encode()], numbers)
@@ -51,11 +51,11 @@ class Channel:
         return await self._said.get()
 
     def note(self, word: str, value: str = "") -> None:
-        """Hear something from ourselves, after what has come."""
+        """Add a message of our own behind those that have come."""
         self._said.put_nowait(Said(word, value))
 
     def close(self) -> None:
-        """Hear nothing any more."""
+        """Close this end."""
         self._loop.remove_reader(self._end)
         self._end.close()
 

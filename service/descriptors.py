@@ -1,18 +1,18 @@
-"""How many files a process may have open, which is how many connections it can hold."""
+"""The limit of open files of a process, which bounds its connections."""
 
 import resource
 
-OURS = 256  # files beside the connections: models, stores, sockets, what a library opens
+OURS = 256  # files beside the connections: models, stores, libraries
 
 
 def raise_limit() -> None:
-    """Raise what is allowed to what the system allows; the processes we start inherit it."""
+    """Raise the soft limit to the hard one; processes started later inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def affordable(connections: int) -> int:
-    """Return how many connections this process can hold, at most so many."""
+    """Return how many of so many connections this process can hold."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return connections

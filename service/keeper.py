@@ -1,10 +1,10 @@
 """
-Who answers for a worker that died: a process that shares its table of open files.
+A keeper: a process that shares a worker's open files, and answers its clients if it dies.
 
-When a process dies the system closes its files, unless another one has the same table.  A keeper
-has: it was cloned before the worker had loaded anything, it costs a connection nothing, and all it
-knows of one is a byte that the worker sets, in memory that both see.  It imports little, for it
-must be cloned before there are threads.
+When a process dies the system closes its files, unless another process shares the file table.  A
+keeper does: it is cloned before the worker has loaded anything, costs a connection nothing, and
+knows of each one byte that the worker sets in shared memory.  This module imports little, since
+the clone must come before there are threads.
 """
 
 import ctypes
@@ -16,16 +16,16 @@ import signal
 import socket
 import time
 
-FILES = 2**16  # numbers of files that have a mark
-# What a mark says of a connection.
-NONE = 0  # not one of ours, or over
-OPEN = 1  # what the client was told, it was told whole
-RUNNING = 2  # a request has come, and nothing was said to it
-BEGUN = 3  # an answer has begun
+FILES = 2**16  # file descriptors that have a mark
+# The marks.
+NONE = 0  # no connection
+OPEN = 1  # a connection without an unanswered request
+RUNNING = 2  # a request has come, and nothing of its answer was sent
+BEGUN = 3  # a part of an answer was sent
 
-LINGER = 1.0  # seconds in which clients may still send what they had begun to
+LINGER = 1.0  # seconds in which clients may finish sending
 LATEST = 5  # seconds after which the system ends a keeper
-NAME = b"keeper"  # as the system lists it
+NAME = b"keeper"  # of the process, in the system's list
 
 _CLONE = {"x86_64": 56, "aarch64": 220}  # the system call's number
 _CLONE_FILES, _CLONE_PARENT = 0x400, 0x8000
@@ -35,7 +35,7 @@ _ROOM = 4096  # bytes of the last words, and of their length
 
 
 class Marks:
-    """A byte for each file of this process, and the last words for those who were not answered."""
+    """Shared memory: a mark for each file, and the answer to requests of a dead worker."""
 
     def __init__(self) -> None:
         self.shared = mmap.mmap(-1, FILES + 1 + _ROOM)  # the last mark is that of all other files
@@ -45,12 +45,12 @@ class Marks:
         return min(file, FILES)
 
     def set_last_words(self, answer: bytes) -> None:
-        """Say what a client is told whose request nobody will answer; empty: nothing."""
+        """Set the answer that the keeper sends to unanswered requests; empty: none."""
         found = len(answer).to_bytes(_LENGTH) + answer
         self.shared[FILES + 1 : FILES + 1 + len(found)] = found
 
     def last_words(self) -> bytes:
-        """Return what was said last."""
+        """Return the answer that was set last."""
         first = FILES + 1 + _LENGTH
         length = int.from_bytes(self.shared[FILES + 1 : first])
         return self.shared[first : first + length]
@@ -65,9 +65,9 @@ def die_with(supervisor: int) -> None:
 
 def keep(marks: Marks) -> int:
     """
-    Clone a keeper; return its number, or 0 where this system has no such thing.
+    Clone a keeper; return its process id, or 0 on a system where that is not possible.
 
-    It is a child of our parent's, who must wait for it as for us.
+    It is a child of our parent, which must wait for it as for this process.
     """
     call = _CLONE.get(platform.machine())
     if call is None:
@@ -90,7 +90,7 @@ def keep(marks: Marks) -> int:
 
 
 def answer(marks: Marks) -> None:
-    """Tell every client with an unanswered request so, and close all connections."""
+    """Send the last words to every client with an unanswered request; close all connections."""
     words, waiting = marks.last_words(), []
     for file, mark in enumerate(marks.shared[:FILES]):
         if mark == NONE:
@@ -119,7 +119,7 @@ def _outlive(worker: int) -> None:
 
 
 def _has_sent(connection: socket.socket) -> bool:
-    """Whether something has come that the worker never read."""
+    """Whether the client has sent something that the worker did not read."""
     try:
         return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     except OSError:
@@ -127,7 +127,7 @@ def _has_sent(connection: socket.socket) -> bool:
 
 
 def _tell(connection: socket.socket, words: bytes) -> list[socket.socket]:
-    """Send the last words; return the connection if its client may be there."""
+    """Send the last words; return the connection unless that failed."""
     try:
         connection.send(words, socket.MSG_DONTWAIT)
         connection.shutdown(socket.SHUT_WR)
@@ -138,7 +138,7 @@ def _tell(connection: socket.socket, words: bytes) -> list[socket.socket]:
 
 
 def _hear_out(connections: list[socket.socket]) -> None:
-    """Read until the clients have closed: bytes that nobody reads would turn into a reset."""
+    """Read until the clients close: unread bytes would reset the connection."""
     end, poll = time.monotonic() + LINGER, select.poll()
     left = {connection.fileno(): connection for connection in connections}
     for file in left:

@@ -1,8 +1,8 @@
 """
 Structured logs on standard error, the standard library's loggers included.
 
-A record is one line that nobody who is logged can forge: what does not print, be it a line's end,
-a terminal's command or a mark that turns text around, is written as its escape.
+A record is one line that no logged text can forge: characters that do not print, such as line
+ends, terminal commands and marks of direction, are written as escapes.
 """
 
 import io

@@ -1,17 +1,17 @@
-"""Give memory back to the system: the C library keeps what a large request needed, just in case."""
+"""Return memory to the system that the C library would keep after a large request."""
 
 import asyncio
 import ctypes
 from collections.abc import Callable
 
-LARGE = 2**20  # bytes of a body that is worth it
-ARENAS = 2  # the event loop's, and one of all other threads
+LARGE = 2**20  # bytes of a body after which trimming is worthwhile
+ARENAS = 2  # one of the event loop, and one of all other threads
 _M_ARENA_MAX = -8  # glibc's malloc.h
-QUIET = 1.0  # seconds; in a stream of large requests the memory is needed again at once
+QUIET = 1.0  # seconds without a large request, which would need the memory again
 
 
 def trim() -> bool:
-    """Return free pages of every arena to the system; return whether this C library can."""
+    """Return the free pages of every arena to the system; False if this C library cannot."""
     malloc_trim = _glibc("malloc_trim")
     if malloc_trim is None:
         return False
@@ -21,10 +21,10 @@ def trim() -> bool:
 
 def share_arenas() -> bool:
     """
-    Have all threads share two arenas from now on; return whether this C library can.
+    Limit the C library to two arenas from now on; return False if it cannot.
 
-    It would give eight a processor to threads as they come, and each keeps what the largest
-    batch needed that ran there.
+    By default glibc makes up to eight arenas per processor, one for each new thread, and each
+    keeps the memory of the largest batch that ran in it.
     """
     mallopt = _glibc("mallopt")
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, ARENAS))
@@ -39,7 +39,7 @@ def _glibc(name: str) -> Callable[..., int] | None:
 
 
 class Tidy:
-    """Trim the heap once, when the last large request has been over for a while."""
+    """Trim the heap when no large request has ended for a while."""
 
     def __init__(self, quiet: float = QUIET, trim: Callable[[], object] = trim) -> None:
         self._quiet = quiet
@@ -47,7 +47,7 @@ class Tidy:
         self._timer: asyncio.TimerHandle | None = None
 
     def after(self, size: int) -> None:
-        """Hear, on the event loop, of a request of so many bytes that is over."""
+        """Note, on the event loop, the end of a request of so many bytes."""
         if size < LARGE:
             return
         if self._timer is not None:

@@ -1,4 +1,4 @@
-"""Where a worker's process begins: its keeper comes first, before anything that has threads."""
+"""The entry point of a worker's process: it clones its keeper before anything starts threads."""
 
 import sys
 

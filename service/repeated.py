@@ -1,4 +1,4 @@
-"""What is done again and again beside all else, by a task that has an owner and survives."""
+"""Repeat an action in a background task that survives errors and ends with its owner."""
 
 import asyncio
 import logging
@@ -11,11 +11,11 @@ log = logging.getLogger(__name__)
 
 class Repeated:
     """
-    Pauses, acts, and so on, while its block lasts.
+    A context manager that pauses and acts, again and again, until its block ends.
 
-    What an act raises is logged and does not end it: in one line if it was foreseen, otherwise
-    with its traceback.  Pauses vary by a part of themselves, ``spread``, so that processes take
-    turns.
+    An exception is logged and does not end the repetition: in one line if it was ``foreseen``,
+    otherwise with its traceback.  Pauses vary randomly by the share ``spread``, so that several
+    processes do not act at the same time.
     """
 
     def __init__(
@@ -49,5 +49,5 @@ class Repeated:
                 await self._act()
             except self._foreseen as exc:
                 log.warning("%s: %s", self._name, exc)
-            except Exception:  # a defect of one act must not end them all
+            except Exception:  # a bug in one act must not end them all
                 log.exception("%s failed, and goes on", self._name)

@@ -1,8 +1,8 @@
 """
-One process that serves nothing: it starts the workers, replaces who dies, and ends them all.
+The supervisor: a process that starts the workers, replaces those that die, and ends them all.
 
-It holds the sockets that the workers listen on, so what waits there outlives a worker, and
-keeps spare processes that have loaded everything and need only take a place.
+It owns the sockets that the workers listen on, so connections waiting there survive a worker's
+death, and it keeps spare processes that have loaded everything and need only start to listen.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from service.restarts import Restarts
 from service.settings import Settings
 from service.worker import ALIVE, KEEPER, LOADED, SERVING, STOP, TAKE, on_signals
 
-GONE = "gone"  # what we note of a worker
+GONE = "gone"  # the word noted when a worker has ended
 FIRST_SIGN = 60.0  # seconds until a new process must have given a sign of life
-SLACK = 4.0  # seconds that a worker may take beyond the patience it was given
-TRACES = 0.5  # seconds for a worker that hangs to log where
+SLACK = 4.0  # seconds a worker may take beyond the shutdown timeout before it is killed
+TRACES = 0.5  # seconds for a hung worker to log its traceback
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ async def _supervise(settings: Settings, places: Sequence[Place]) -> int:
 
 @dataclass(eq=False, slots=True)
 class _Worker:
-    """A process, and what is known of it."""
+    """A worker's process, and what is known of it."""
 
     process: Process
     channel: Channel
@@ -58,10 +58,10 @@ class _Worker:
 
 class Supervisor:
     """
-    Keep a worker at every place, and spare ones beside.
+    Keep a worker at every place, and spare processes beside.
 
-    A process gets its place when it has loaded: which process serves where is settled by who is
-    ready first, at the start and after a death alike.
+    A process is given a place when it has loaded: the first ready gets the first vacant place, at
+    the start and after a death alike.
     """
 
     def __init__(self, settings: Settings, places: Sequence[Place]) -> None:
@@ -76,7 +76,7 @@ class Supervisor:
         self._clock = asyncio.get_running_loop().time
 
     async def run(self) -> int:
-        """Start, mind and end the workers; return the exit status."""
+        """Start, watch and end the workers; return the exit status."""
         on_signals(self._heed, self._end_at_once)
         async with asyncio.TaskGroup() as self._tasks:
             watch = self._tasks.create_task(self._watch(), name="watch")
@@ -86,7 +86,7 @@ class Supervisor:
         return self._status
 
     async def _fill(self) -> None:
-        """Start as many processes as are missing; spare ones once every place is taken."""
+        """Start as many processes as are missing; spares only once every place is taken."""
         while not self._stopping.is_set():
             spares = 0 if self._vacant else self._settings.spares
             coming = sum(worker.place is None for worker in self._workers) + self._coming
@@ -115,7 +115,7 @@ class Supervisor:
             _signal(worker, signal.SIGKILL)
 
     async def _mind(self, worker: _Worker) -> None:
-        """Hear a worker until its end, and do what follows from that."""
+        """Handle the messages of a worker until it has ended, then replace it."""
         while (said := await worker.channel.hear()).word != GONE:
             if said.word == KEEPER:
                 worker.keeper = int(said.value)
@@ -169,20 +169,20 @@ class Supervisor:
         await self._fill()
 
     async def _watch(self) -> None:
-        """Kill who gives no sign of life."""
+        """Abort workers that give no sign of life."""
         pause = self._settings.hung_s / 10
         looked = self._clock()
         while True:
             await asyncio.sleep(pause)
             late, looked = self._clock() - looked - pause, self._clock()
             for worker in list(self._workers):
-                if late > pause:  # we were stopped ourselves, and so perhaps was everybody
+                if late > pause:  # this process was suspended, and so perhaps were the workers
                     worker.heard = max(worker.heard, looked)
                 if looked - worker.heard > self._settings.hung_s:
                     self._abort(worker)
 
     def _abort(self, worker: _Worker) -> None:
-        """End a worker that hangs; it may log where."""
+        """Abort a hung worker, which logs its traceback, and kill it a moment later."""
         silence = self._clock() - worker.heard
         log.error("Worker %d hangs: silent for %.1f s.", worker.process.pid, silence)
         worker.heard = self._clock() + TRACES
@@ -194,7 +194,7 @@ class Supervisor:
         self._stop(self._settings.drain_s if number == signal.SIGTERM else 0.0)
 
     def _stop(self, drain: float) -> None:
-        """Have every worker finish; end those who have nothing to finish."""
+        """Have every worker finish; kill those that do not serve yet."""
         self._stopping.set()
         for place in self._places:
             close(place)  # the workers have theirs until the drain is over
@@ -218,12 +218,12 @@ class Supervisor:
 
 
 async def _await_end(worker: _Worker) -> None:
-    # Its end of the channel stays open while its keeper lives.
+    # The channel itself does not tell: the keeper has it open, too.
     worker.channel.note(GONE, str(await worker.process.wait()))
 
 
 async def _bury(worker: _Worker) -> None:
-    """Wait for the keeper of a worker that has ended."""
+    """Wait for the keeper of a worker that has ended, so that it is no zombie."""
     with suppress(ChildProcessError):
         _, status = await asyncio.to_thread(os.waitpid, worker.keeper, 0)
         if status:

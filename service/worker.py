@@ -1,4 +1,4 @@
-"""A process that serves: alone, or as one of a supervisor's, who says where and until when."""
+"""A process that serves, alone or for a supervisor that says where and until when."""
 
 import asyncio
 import faulthandler
@@ -18,7 +18,7 @@ from service.repeated import Repeated
 from service.server import Server
 from service.settings import Settings
 
-# What a worker and its supervisor tell each other.
+# The words of the messages between a worker and its supervisor.
 KEEPER, LOADED, SERVING, ALIVE = "keeper", "loaded", "serving", "alive"
 TAKE, STOP = "take", "stop"
 
@@ -32,16 +32,16 @@ def alone(settings: Settings, places: Sequence[Place]) -> int:
 
 def work(channel: int, keeper: int, marks: Marks) -> int:
     """
-    Serve for a supervisor until it says so; return the exit status.
+    Serve for a supervisor until it says stop; return the exit status.
 
-    ``channel`` is the number of our end of its channel, ``keeper`` that of the process beside us.
+    ``channel`` is the file descriptor of our end of the channel, ``keeper`` the keeper's pid.
     """
     faulthandler.enable()
     return _run(_supervised(Settings(), channel, keeper, marks))
 
 
 def on_signals(first: Callable[[int], None], second: Callable[[int], None]) -> None:
-    """Have SIGTERM and SIGINT call ``first``, and whichever comes after that ``second``."""
+    """Have the first SIGTERM or SIGINT call ``first``, and each later one ``second``."""
     loop = asyncio.get_running_loop()
     called = False
 
@@ -93,7 +93,7 @@ def _run(serving: Coroutine[None, None, None]) -> int:
         await serving
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # whatever a thread still computes, nobody waits for it
+        os._exit(0)  # without waiting for threads that still compute
 
     with suppress(SystemExit), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve())

@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 from models.repository import Repository
 from models.serving import Serving, ServingUnfit
-from service.aside import Aside
 from service.engine.catalogue import Catalogue
 from service.engine.errors import ModelNotFound, ModelUnavailable
 from service.engine.lifecycle import Lifecycle
+from service.threads import Threads
 
 Change: TypeAlias = Callable[[Serving], Serving]
 
@@ -22,7 +22,7 @@ class Changes:
     """
 
     def __init__(
-        self, repository: Repository, lifecycle: Lifecycle, catalogue: Catalogue, disk: Aside
+        self, repository: Repository, lifecycle: Lifecycle, catalogue: Catalogue, disk: Threads
     ) -> None:
         self._repository = repository
         self._lifecycle = lifecycle

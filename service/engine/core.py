@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from models.repository import Repository
-from service.aside import Aside
 from service.engine.admission import check_rows
 from service.engine.catalogue import Catalogue, Shelf, VersionState, Which
 from service.engine.changes import Changes
@@ -22,6 +21,7 @@ from service.engine.shadow import Mirror, ShadowObserver
 from service.engine.vetting.report import Report
 from service.engine.watcher import Watcher
 from service.repeated import Repeated
+from service.threads import Threads
 
 __all__ = ["Engine", "EngineOptions", "LoadedModel", "VersionState", "insist_on_finite"]
 
@@ -48,7 +48,7 @@ class Engine:
         self.options = options or EngineOptions()
         self._loader = Loader(self.options, observers)
         self._catalogue = Catalogue(shadows)
-        self._disk = Aside("repository", LOOKS)
+        self._disk = Threads("repository", LOOKS)
         self._lifecycle = Lifecycle(
             repository, self._loader, self._catalogue, self.options.idle_seconds, self._disk
         )

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 from models.repository import Entry, Repository, Stamp
 from models.serving import Serving, ServingUnreadable
-from service.aside import Aside
 from service.engine.catalogue import Catalogue, Failure, Key, Shelf
 from service.engine.errors import (
     ModelNotFound,
@@ -21,6 +20,7 @@ from service.engine.loading import LoadedModel, Loader
 from service.engine.shadow import unlike
 from service.engine.traffic import Split
 from service.engine.vetting.verdict import ModelRefused
+from service.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Lifecycle:
         loader: Loader,
         catalogue: Catalogue,
         idle_seconds: float,
-        disk: Aside,
+        disk: Threads,
     ) -> None:
         self._repository = repository
         self._loader = loader

@@ -10,7 +10,6 @@ from weakref import WeakSet
 
 from models.contract import ModelCard
 from models.repository import Entry
-from service.aside import Aside
 from service.engine.batcher import Batcher, Slots
 from service.engine.costs import CostGrid
 from service.engine.observer import Observer
@@ -20,6 +19,7 @@ from service.engine.selfcheck import SelfCheck, check
 from service.engine.tuning import CostCache, measure, sizes_up_to
 from service.engine.vetting.report import Report
 from service.engine.vetting.verdict import vet
+from service.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Loader:
     def __init__(self, options: EngineOptions, observers: ObserverFactory) -> None:
         self._options = options
         self._observers = observers
-        self._threads = Aside("loading", LOADS)
+        self._threads = Threads("loading", LOADS)
         self._batchers: WeakSet[Batcher] = WeakSet()
         self.device: Device | None = None
 

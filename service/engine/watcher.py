@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 from models.repository import Repository, Stamp
-from service.aside import Aside
 from service.engine.lifecycle import Lifecycle
+from service.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class Watcher:
     few microseconds a file, in a thread.
     """
 
-    def __init__(self, repository: Repository, lifecycle: Lifecycle, disk: Aside) -> None:
+    def __init__(self, repository: Repository, lifecycle: Lifecycle, disk: Threads) -> None:
         self._repository = repository
         self._disk = disk
         self._lifecycle = lifecycle

@@ -1,4 +1,4 @@
-"""The file of keys: hashes and what each allows, read strictly and replaced whole."""
+"""The file of keys: hashes and permissions, validated strictly and replaced atomically."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ class Key(_Strict):
         return self
 
     def expired(self, now: datetime) -> bool:
-        """Whether the key's time is over."""
+        """Whether the key has expired."""
         return self.expires is not None and self.expires <= now
 
 
@@ -94,9 +94,9 @@ def read(path: Path) -> Keys:
 
 def change(path: Path, new: Change) -> None:
     """
-    Replace the keys by what ``new`` makes of them, whole and on disk when this returns.
+    Replace the keys by what ``new`` returns for them, atomically and durably.
 
-    Two who change the file at once both have their way.  Raise UnusableKeys.
+    Concurrent changes are made one after the other.  Raises UnusableKeys.
     """
     try:
         with durable.alone(path.parent, PATIENCE):

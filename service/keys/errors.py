@@ -1,5 +1,5 @@
 """
-What can be wrong with a key.
+The errors of keys.
 
 AccessError
     Unauthorized

@@ -1,4 +1,4 @@
-"""How often a key may ask: the words, and the arithmetic; no clock, no file."""
+"""Rates and quotas: their notation and their arithmetic; no clock, no file."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ def _parse(text: str, units: tuple[str, ...]) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests a time, at most ``burst`` of them at once."""
+    """A rate of requests, of which ``burst`` may come at once."""
 
     words: str
     interval: int  # nanoseconds between requests that come evenly
@@ -49,7 +49,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """So many requests in each hour or day, by UTC."""
+    """A number of requests per hour or day, by UTC."""
 
     words: str
     count: int
@@ -61,7 +61,7 @@ class Quota:
         return cls(text, *_parse(text, ("h", "day")))
 
     def period(self, now: float) -> int:
-        """Return the number of the period that is running."""
+        """Return the number of the current period."""
         return int(now // self.seconds)
 
     def wait(self, now: float) -> float:

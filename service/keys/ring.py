@@ -1,4 +1,4 @@
-"""The keys in force: the file, read again when it changes, and what each text opens."""
+"""The keys in force: read from the file again when it changes, and found by their text."""
 
 import asyncio
 import logging
@@ -7,13 +7,13 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import NamedTuple
 
-from service.aside import Aside
 from service.keys.document import Key, Keys, Scope, read
 from service.keys.errors import Forbidden, UnusableKeys, WrongKey
 from service.keys.limits import Quota, Rate
 from service.keys.secrets import digest, id_of
 from service.keys.usage import Meter, Usage
 from service.repeated import Repeated
+from service.threads import Threads
 
 PERIOD = 0.5  # seconds between two looks whether the file has changed
 _NOBODY = bytes(32)  # the digest of no text that anyone knows
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Grant(NamedTuple):
-    """What a key that was shown allows, as long as the same keys are in force."""
+    """What a presented key allows, as long as the same keys are in force."""
 
     id: str
     digest: bytes
@@ -34,7 +34,7 @@ class Grant(NamedTuple):
     keys: Keys  # those in force when it was shown
 
     def tenant_of(self, asked: str | None) -> str:
-        """Return whose sessions the key opens, if it may those asked for; raise Forbidden."""
+        """Return the tenant of a request that names ``asked``, or none; raise Forbidden."""
         if asked is None:
             return self.tenant or ""
         if asked != (self.tenant or "") and not self.any_tenant:
@@ -44,23 +44,23 @@ class Grant(NamedTuple):
 
 class Keyring:
     """
-    Who may ask; time is an argument, and whoever asks says when.
+    The keys of a file; time is an argument.
 
-    A file that is gone lets nobody in.  One that cannot be read leaves in force what was, and the
-    log says so: a slip of the pen must not stop a service.  After the first time the file is read
-    in a thread of its own: a disk that does not answer holds up no request.
+    A file that was removed revokes all keys.  One that cannot be read leaves the keys before in
+    force, which is logged: a typing error must not stop a service.  After the first time the file
+    is read in a thread, so that a slow disk delays no request.
     """
 
     def __init__(self, path: Path, usage: Usage) -> None:
         """Read the file; raise UnusableKeys."""
         self._path, self._usage = path, usage
-        self._thread = Aside("keys", 1)
+        self._thread = Threads("keys", 1)
         self._next: asyncio.Future[None] | None = None  # the look that has not begun
         self._seen = _stamp(path)
         self._put_in_force(read(path))
 
     def find(self, text: bytes, now: float) -> Grant:
-        """Return what a key's text opens; raise WrongKey."""
+        """Return the grant of a key's text; raise WrongKey."""
         # An id that is not known costs what a wrong secret does.
         grant = self._grants.get(id_of(text) or "")
         same = compare_digest(digest(text), grant.digest if grant else _NOBODY)
@@ -71,31 +71,31 @@ class Keyring:
         return grant
 
     def holds(self, grant: Grant, now: float) -> bool:
-        """Whether what was found a while ago still is, word for word."""
+        """Whether a grant that was found earlier is still valid and unchanged."""
         return grant.keys is self._keys and now < grant.expires
 
     def renew(self, grant: Grant, now: float) -> Grant | None:
-        """Return what the key allows by now; None if it is revoked or has expired."""
+        """Return the present grant of the same key; None if it is revoked or has expired."""
         new = self._grants.get(grant.id)
         valid = new is not None and new.digest == grant.digest and now < new.expires
         return new if valid else None
 
     def followed(self) -> Repeated:
-        """Return what keeps in force what the file says, while its block lasts."""
-        return Repeated("keys", self.look_aside, PERIOD)
+        """Return a context manager that follows changes of the file."""
+        return Repeated("keys", self.look_in_thread, PERIOD)
 
-    async def look_aside(self) -> None:
+    async def look_in_thread(self) -> None:
         """
-        Look in a thread at what the file says now; whoever waits no longer ends no look.
+        Call ``look`` in a thread; cancelling the caller does not end it.
 
-        One look serves all who ask before it begins; one under way may have missed what is new.
+        One look serves all callers that ask before it begins; one under way may miss a change.
         """
         if (look := self._next) is None:
             look = self._next = asyncio.ensure_future(self._thread.run(self._look_for_all))
         await asyncio.shield(look)
 
     def look(self) -> None:
-        """Take up what has changed of the file; for one thread at a time."""
+        """Read the file again if it has changed; call it in one thread at a time."""
         stamp = _stamp(self._path)
         if stamp == self._seen:
             return
@@ -135,7 +135,7 @@ class Keyring:
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int] | None:
-    """Return what changes whenever the file does, None while there is none."""
+    """Return a value that changes whenever the file does; None if there is no file."""
     try:
         found = path.stat()
     except OSError:

@@ -1,9 +1,9 @@
 """
-The text of a key: ``sqs_``, an id to find it by, and 256 random bits that nobody keeps.
+The text of a key: ``sqs_``, an id to find it by, and 256 random bits.
 
-What is kept is one SHA-256.  A slow hash is for secrets that people choose and that can be guessed
-from a list; of 2**256 random ones none is guessed at any speed, and a slow hash would only let
-strangers spend our time.
+Only the text's SHA-256 is kept.  A slow hash protects secrets that people choose and that can be
+guessed from a list; one of 2**256 random secrets cannot be guessed at any speed, and a slow hash
+would only let strangers use up processor time.
 """
 
 import hashlib
@@ -34,5 +34,5 @@ def id_of(text: bytes) -> str | None:
 
 
 def digest(text: bytes) -> bytes:
-    """Return what is kept of a key's text."""
+    """Return the hash that is kept of a key's text."""
     return hashlib.sha256(text).digest()

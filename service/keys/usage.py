@@ -1,11 +1,11 @@
 """
-What each key has used, in one small file that all processes of a host share.
+What each key has used, in one small file shared by all processes of a host.
 
-A key has a slot of 64 bytes: when its next request is due (see Rate), and how many it made in the
-period that runs (see Quota).  The file is locked for the two microseconds that a change takes, and
-the kernel unlocks it for a process that dies, so that counts are exact and nobody waits for the
-dead.  They survive a restart and a crash of the service; a crash of the machine may lose the last
-half minute.  It is read and written, not mapped: a file that someone cuts short ends no process.
+A key has a slot of 64 bytes: when its next request is due (see Rate), and its requests in the
+current period (see Quota).  The file is locked for the two microseconds of a change, and the
+kernel unlocks it for a process that dies, so counts are exact and no lock stays behind.  Counts
+survive a restart and a crash of the service; a crash of the machine may lose the last half minute.
+The file is read and written, not mapped: truncating a mapped file would kill the processes.
 """
 
 import os
@@ -81,7 +81,7 @@ class Usage:
             return self.find(key)
 
     def find(self, key: str, *, anew: bool = False) -> int:
-        """Do so for who has locked the file; ``anew`` if it is not what it was."""
+        """As ``place``, with the file locked by the caller; ``anew`` scans all of it again."""
         size = os.fstat(self.descriptor).st_size
         if anew or size < self._end:
             pwrite(self.descriptor, _HEAD, 0)
@@ -111,7 +111,7 @@ class Usage:
         os.close(self.descriptor)
 
     def _claim(self) -> bool:
-        """Whether the file is one of ours, or empty, and so becomes one."""
+        """Return whether the file is one of ours; an empty one is made one."""
         with self.alone():
             size = os.fstat(self.descriptor).st_size
             if not size:
@@ -120,14 +120,14 @@ class Usage:
 
 
 class Meter:
-    """What one key has used, and may; the arithmetic is in Rate and Quota."""
+    """Counts the requests of one key against its rate and quota."""
 
     __slots__ = ("_descriptor", "_key", "_name", "_place", "_quota", "_rate", "_usage")
 
     def __init__(self, usage: Usage, key: str, rate: Rate | None, quota: Quota | None) -> None:
         self._usage, self._key, self._rate, self._quota = usage, key, rate, quota
         self._name, self._descriptor = key.encode(), usage.descriptor
-        self._place = 0  # the head's, where no key is found, until the first request
+        self._place = 0  # of the head, which is no key's, until the first request
 
     def take(self, now: float) -> LimitReached | None:
         """
@@ -147,7 +147,7 @@ class Meter:
 
     def _count(self, now: float) -> LimitReached | None:
         found = pread(self._descriptor, _BYTES + _ID_BYTES, self._place)
-        for anew in (False, True):  # the first request; and then, somebody cut the file short
+        for anew in (False, True):  # the first request; and then, if the file was truncated
             if found[_BYTES:] == self._name:
                 break
             self._place = self._usage.find(self._key, anew=anew)
@@ -156,7 +156,7 @@ class Meter:
         quota, rate = self._quota, self._rate
         if quota is not None:
             running = quota.period(now)
-            # One period back is a clock that was put right, and no new period.
+            # One period back is a clock that was corrected, not a new period.
             if not period - 1 <= running <= period:
                 period, count = running, 0
             if count >= quota.count:
@@ -171,7 +171,7 @@ class Meter:
 
 
 def _lock(descriptor: int) -> None:
-    """Lock a file that is locked for microseconds; raise UsageLocked where it lasts longer."""
+    """Lock the file, which is locked for microseconds only; raise UsageLocked otherwise."""
     for _ in range(TRIES):
         try:
             flock(descriptor, LOCK_EX | LOCK_NB)

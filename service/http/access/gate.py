@@ -125,7 +125,7 @@ class Gate:
         except WrongKey:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PATIENCE):
-                    await self._keyring.look_aside()
+                    await self._keyring.look_in_thread()
             return self._find(headers)
 
     def _find(self, headers: Headers) -> Grant:

@@ -1,4 +1,4 @@
-"""Threads for one purpose, so that what one kind of work waits for holds up no other kind."""
+"""Threads for one kind of blocking work, so that it never delays other kinds."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,8 +11,8 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class Aside:
-    """Runs calls in a few threads of its own; others wait, and whoever leaves ends none."""
+class Threads:
+    """Run calls in a few threads of their own; cancelling the caller does not end its call."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, name)
@@ -23,11 +23,11 @@ class Aside:
         *arguments: Parameters.args,
         **options: Parameters.kwargs,
     ) -> Result:
-        """Return what a call returns, or raise what it raises."""
+        """Return what the call returns, or raise what it raises."""
         loop = asyncio.get_running_loop()
         there = partial(copy_context().run, call, *arguments, **options)  # the log's context, too
         return await loop.run_in_executor(self._threads, there)
 
     def close(self) -> None:
-        """Begin nothing more; wait for nothing."""
+        """Cancel the calls that have not begun; do not wait for the others."""
         self._threads.shutdown(wait=False, cancel_futures=True)
