@@ -6,8 +6,9 @@ The service has one processor and the generator another, so neither slows the ot
 
 import asyncio
 import os
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -31,6 +32,10 @@ WARM_UP = 2.0  # seconds of each level that are not counted
 SETTLE = 1.5  # seconds of rest between two levels
 MILLISECONDS = 1e3
 
+# What is promised: of the peak, times the p99 at CALM_LOAD, seconds, seconds, MiB.
+GOODPUT, SLOWER, REFUSED, LIVE, MORE = 0.9, 2.0, 0.01, 0.05, 64.0
+CALM_LOAD = 0.8
+
 # By load: what was seen, the processor's seconds and the MiB of the worker.
 Levels = dict[float, tuple[Seen, float, float]]
 
@@ -52,7 +57,7 @@ def heavy(hidden: int) -> Recipe:
 def main(
     seconds: float, connections: int, levels: str, queue_ms: float | None, hidden: int
 ) -> None:
-    """Measure each level of load; end with 1 if a promise was broken."""
+    """Measure each level of load, and say what was not as promised; ends with 1 then."""
     if available_cpus() < 2:  # noqa: PLR2004
         raise click.ClickException("A processor for the service and one for the load are needed.")
     entry = published(heavy(hidden))
@@ -70,7 +75,12 @@ def main(
     ):
         os.sched_setaffinity(0, processors[1:2])
         loads = [float(level) for level in levels.split(",")]
-        runner.run(_measure(service, entry.name, seconds, connections, loads))
+        found = runner.run(_measure(service, entry.name, seconds, connections, loads))
+    missed = list(broken(found))
+    for each in missed:
+        click.echo(f"not as promised: {each}")
+    if missed:
+        sys.exit(1)
 
 
 def _pinned(
@@ -83,7 +93,7 @@ def _pinned(
 
 async def _measure(
     service: Served, name: str, seconds: float, connections: int, loads: Sequence[float]
-) -> None:
+) -> Levels:
     host, port = service.url.removeprefix("http://").split(":")
     body = binary_body(windows(1))
     heads = {"Host": "bench", "Content-Length": str(len(body.content)), **body.headers}
@@ -102,6 +112,30 @@ async def _measure(
         levels[level] = seen, processor_seconds(worker) - began, resident(worker)
         click.echo(f"{level:g}x: {seen.goodput:,.0f} good answers/s", err=True)
     Console(width=140).print(_table(levels, capacity))
+    return levels
+
+
+def broken(levels: Levels) -> Iterator[str]:
+    """Yield what of the promises of an overload does not hold, each with both figures."""
+    highest, peak = max(levels), max(seen.goodput for seen, _, _ in levels.values())
+    most = levels[highest][0]
+    if most.goodput < GOODPUT * peak:
+        yield f"goodput at {highest:g}x is {most.goodput / peak:.2f} of the peak, not {GOODPUT}"
+    if CALM_LOAD in levels and most.answered:
+        calm, late = (np.quantile(levels[at][0].answered, 0.99) for at in (CALM_LOAD, highest))
+        if late > SLOWER * calm:
+            yield f"p99 at {highest:g}x is {late / calm:.1f} times that at 0.8x, not {SLOWER}"
+    least = min(memory for _, _, memory in levels.values())
+    for level, (seen, _, memory) in sorted(levels.items()):
+        refused = np.quantile(seen.refused, 0.99) if seen.refused else 0.0
+        if refused > REFUSED:
+            yield f"at {level:g}x refusals take {1000 * refused:.1f} ms, not {1000 * REFUSED:g}"
+        if max(seen.live, default=0.0) > LIVE:
+            yield f"at {level:g}x liveness took {1000 * max(seen.live):.0f} ms, not {1000 * LIVE:g}"
+        if memory > least + MORE:
+            yield f"at {level:g}x there are {memory - least:.0f} MiB more, not {MORE:g}"
+        if bad := seen.failed + seen.without_retry_after:
+            yield f"at {level:g}x {bad} requests had no answer, another or no Retry-After"
 
 
 def _table(levels: Levels, capacity: float) -> Table:
