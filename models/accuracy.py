@@ -1,7 +1,7 @@
 """
-The measured accuracy on a card: per target and per step, beside baselines; computes nothing.
+The measured accuracy on a card: per target, per step, and that of baselines.
 
-``models.scores`` has the formulas, and both training and serving fill these documents by it.
+These are documents only; ``models.scores`` computes them, for training and for serving.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from models.document import Document
 
 SEASONAL_NAIVE = "seasonal_naive"  # the baseline that every card has
 
-Column = tuple[FiniteFloat | None, ...]  # one number a step; null where nothing was observed
+Column = tuple[FiniteFloat | None, ...]  # a number per step; null where nothing was observed
 
 
 class BaselineAccuracy(Document):
     """
-    Errors of one baseline on the same windows, wherever it answers.
+    Errors of one baseline on the same windows, as far as it has forecasts for them.
 
-    ``mae_ratio`` is the model's MAE over the baseline's where both answer, so below 1 the model
-    is the better one; null where the baseline makes no error at all.
+    ``mae_ratio`` is the model's MAE over the baseline's on those; below 1 the model is better.
+    It is null where the baseline's MAE is 0.
     """
 
     mae: FiniteFloat
@@ -40,7 +40,7 @@ class ByStep(Document):
 
 
 class Spread(Document):
-    """How the MAE of single windows varies: standard deviation, and the 10, 50 and 90 % points."""
+    """The distribution of the MAE of single windows: standard deviation and quantiles."""
 
     std: FiniteFloat
     p10: FiniteFloat
@@ -49,7 +49,7 @@ class Spread(Document):
 
 
 class Example(Document):
-    """One held-out window for a picture: what was read last, what came, what was forecast."""
+    """One held-out window for a picture: the end of its history, actuals and forecasts."""
 
     start: datetime  # of the first forecast step
     history: Column
@@ -85,8 +85,8 @@ class Accuracy(Document):
     """
     The held-out accuracy, beside baselines, seasonal naive among them.
 
-    ``loses_to`` names the baselines whose MAE the model does not reach, on average over the
-    targets: whoever publishes such a model says so.
+    ``loses_to`` names the baselines with a lower MAE than the model, by the ratio averaged over
+    the targets.
     """
 
     windows: Annotated[int, Field(ge=1)]

@@ -1,7 +1,7 @@
 """
-The cycles of the calendar as numbers, a sine and a cosine each; UTC alone, numpy and no clock.
+Cycles of the calendar as known covariates, a sine and a cosine each, computed in UTC.
 
-Training makes known covariates of them and the service the same ones again, with this code.
+Training and serving both use this code.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def cycle_features(times: Times, cycles: Sequence[Cycle]) -> NDArray[np.float32]
 
 
 def stands_still(cycle: Cycle, frequency: Frequency) -> bool:
-    """Whether every step of the frequency comes at the same phase of the cycle."""
+    """Whether every step of the frequency is at the same phase of the cycle."""
     period = _PERIODS.get(cycle)
     if period is None:
         return False

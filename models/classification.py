@@ -1,4 +1,4 @@
-"""How good a classifier is, on series it never saw; measures nothing itself."""
+"""The measured accuracy of a classifier on a card."""
 
 from collections.abc import Mapping
 from typing import Annotated, Self

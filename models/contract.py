@@ -35,16 +35,16 @@ METADATA_KEY = "model_card"
 SEQUENCES = "sequences"  # (batch, time, features) float32, padded on the right
 LENGTHS = "lengths"  # (batch,) int64, the valid steps of each sequence
 FUTURE = "future"  # (batch, horizon, known) float32, covariates known ahead
-STATE = "state."  # and the name: (batch, ...) float32, what the steps before have left; zeros: none
+STATE = "state."  # + name: (batch, ...) float32, the state so far; zeros before the first step
 PREDICTIONS = "predictions"  # (batch, horizon, targets, quantiles) or (batch, classes) float32
 ATTENTION = "attention"  # (batch, time) float32, the weights of the readout
-NEXT_STATE = "next_state."  # and the name: as ``state.``, after the last valid step
+NEXT_STATE = "next_state."  # + name: likewise, after the last valid step
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
 class ContractError(ValueError):
-    """The file carries no card, or one this version cannot read."""
+    """The file has no card, or one that this version cannot read."""
 
 
 class Task(StrEnum):
@@ -55,14 +55,14 @@ class Task(StrEnum):
 
 
 class StateKind(StrEnum):
-    """What a stream of this model must keep: its last window, or tensors of the network."""
+    """What a stream of this model keeps: its last inputs, or tensors of the network."""
 
     WINDOW = "window"
     RECURRENT = "recurrent"
 
 
 class Provenance(Document):
-    """Where a model comes from: to repeat it, never to decide anything by it."""
+    """Where a model comes from, so that it can be made again; nothing is decided by it."""
 
     data_sha256: str
     rows: int
@@ -95,10 +95,10 @@ def _frequency(text: str) -> str:
 
 class ModelCard(Document):
     """
-    What a caller must know to use a model, and nothing about how it works.
+    What a caller must know to use a model.
 
-    ``targets``, ``horizon``, ``quantiles`` and ``frequency`` are of a forecaster, ``classes`` of a
-    classifier; what a model does not have is empty.
+    ``targets``, ``horizon``, ``quantiles`` and ``frequency`` belong to a forecaster, ``classes`` to
+    a classifier; what a model does not have is empty.
     """
 
     schema_version: Literal[2] = 2  # of version 1, too, once it is read
@@ -176,7 +176,7 @@ class ModelCard(Document):
             raise ValueError("quantiles must lie between 0 and 1")
 
     def _check_made(self) -> None:
-        """Refuse columns of the calendar, or static ones, that are not where they belong."""
+        """Raise ValueError for calendar or static columns that are not in their place."""
         cycles, static = cycle_columns(self.calendar), static_columns(self.static)
         if cycles and self.known[-len(cycles) :] != cycles:
             raise ValueError("the last known covariates must be those of the calendar")
@@ -210,12 +210,12 @@ class ModelCard(Document):
         return self.horizon, len(self.targets), len(self.quantiles)
 
     def to_metadata(self) -> dict[str, str]:
-        """Wrap the card as the single entry an ONNX file carries."""
+        """Return the card as the metadata of an ONNX file: a single entry."""
         return {METADATA_KEY: self.model_dump_json()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> Self:
-        """Read the card back, or say precisely why the file is not ours."""
+        """Return the card in the metadata of an ONNX file; raise ContractError."""
         try:
             return cls.model_validate(json.loads(metadata[METADATA_KEY]))
         except KeyError:

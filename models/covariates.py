@@ -1,7 +1,7 @@
 """
-The columns that nobody sends step by step: what a series has for good, and the calendar's.
+The columns that are not given step by step: static covariates and those of the calendar.
 
-Training and the service put them beside the others with this code; it reads no times and no files.
+Training and serving both join them to the others with this code.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def encode_static(static: Mapping[str, Categories], given: Mapping[str, float | 
     """
     Return (columns,): a number as it is, a category as 1 in its own column and 0 in the others.
 
-    ``given`` has every name of ``static``, and no category but the known ones.
+    ``given`` must have every name of ``static``, and only known categories.
     """
     numbers: list[float] = []
     for name, categories in static.items():

@@ -1,9 +1,9 @@
-"""What every part of a card is: a frozen document that refuses fields it does not know."""
+"""The base of all documents: frozen, and refusing unknown fields."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A part of a card."""
+    """A frozen pydantic model without extra fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

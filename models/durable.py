@@ -1,4 +1,4 @@
-"""Files that are read whole or not at all, and so replaced; folders that one process has alone."""
+"""Durable files: read whole, replaced atomically, changed under a lock."""
 
 import errno
 import fcntl
@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 def opened(path: Path) -> BinaryIO:
     """
-    Open a regular file to read it; raise OSError, also for what is none.
+    Open a regular file to read it; raise OSError, also for anything else.
 
-    A pipe of that name must not make us wait for who writes to it.
+    Opening a pipe, for one, would wait for a writer.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if stat.S_ISREG(os.fstat(handle).st_mode):
@@ -25,7 +25,7 @@ def opened(path: Path) -> BinaryIO:
 
 
 def read(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file; raise OSError, also for more bytes than that."""
+    """Return the bytes of a regular file; raise OSError, also if there are more than ``most``."""
     with opened(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -35,9 +35,10 @@ def read(path: Path, most: int) -> bytes:
 
 def replace(path: Path, content: bytes, mode: int = 0o666) -> None:
     """
-    Give a file other bytes, at once or not at all, and on the disk when this returns.
+    Replace the contents of a file atomically; they are on the disk when this returns.
 
-    Only one may do so at a time, see ``alone``.  Raises OSError, which leaves the file as it was.
+    Only one process may do so at a time, see ``alone``.  Raises OSError, and then the file is as
+    it was.
     """
     draft = path.with_name(f".{path.name}.tmp")
     draft.unlink(missing_ok=True)  # of who was killed
@@ -56,7 +57,7 @@ def replace(path: Path, content: bytes, mode: int = 0o666) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,10 +1,10 @@
 """
-Recognise data that a model was trained on, from a few kilobytes; numpy and nothing else.
+Recognise data that a model was trained on, from a sketch of a few kilobytes.
 
-Every stretch of ``STRETCH`` steps of a series is hashed, wherever it begins, so an excerpt is
-recognised however it was cut (the k-grams of winnowing: Schleimer et al., 2003).  Of all hashes
-the smallest are kept (a bottom-k sketch: Broder, 1997): those of an excerpt that are as small
-must be among them if the excerpt was there, and chance agrees once in 10^11.
+Every stretch of ``STRETCH`` consecutive steps is hashed, so an excerpt is recognised however it was
+cut (the k-grams of winnowing: Schleimer et al., 2003).  The smallest hashes are kept (a bottom-k
+sketch: Broder, 1997): if a series was in the data, all its hashes that are as small are in the
+sketch.  A stretch that was not in the data matches by chance once in 10^11.
 """
 
 import base64
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 STRETCH = 32  # steps
 MOST = 1024  # hashes kept
 _BYTES = 6  # of each hash
-_DISTINCT = 8  # values that a stretch must have: a run of zeros tells nothing
+_DISTINCT = 8  # values that a stretch must have at least: a run of zeros identifies nothing
 _CHUNK = 2**16  # stretches at a time
 
 Array = NDArray[np.float32]
@@ -78,7 +78,7 @@ def _unpack(kept: str) -> Hashes:
 
 
 def _hashes(values: Array) -> Iterator[tuple[Places, Hashes]]:
-    """Yield where each stretch that tells something begins, and its hash, target by target."""
+    """Yield the starts and hashes of stretches with enough distinct values, target by target."""
     for column in np.ascontiguousarray(values.T, dtype=np.float32):
         steps = _mixed(_bits(column))
         for start in range(0, len(steps) - STRETCH + 1, _CHUNK):

@@ -1,4 +1,4 @@
-"""Steps of time, fixed or of the calendar: parsing, stepping, and the season each implies."""
+"""Frequencies, of fixed steps or of the calendar: parsing, stepping, and their season."""
 
 import calendar
 import re
@@ -51,7 +51,7 @@ class Frequency:
         return _FIXED[self.unit] * self.count if self.unit in _FIXED else None
 
     def steps_like(self, other: "Frequency") -> bool:
-        """Whether both name one distance, as 60min and 1h do; a month has it from any day on."""
+        """Whether both have steps of the same length, as 60min and 1h, or 1mo and 1me, have."""
         if self.unit in _FIXED or other.unit in _FIXED:
             return self.fixed == other.fixed
         return _MONTHS[self.unit] * self.count == _MONTHS[other.unit] * other.count
@@ -69,7 +69,7 @@ class Frequency:
         return start.replace(year=year, month=month, day=day)
 
     def times(self, start: datetime, count: int) -> NDArray[np.datetime64]:
-        """Return in UTC, (count,) microseconds, what ``step`` gives for 0, 1, ...; it may raise."""
+        """Return ``step(start, 0)``, ``step(start, 1)``, ... in UTC; raise as ``step``."""
         self.step(start, count - 1)
         local = np.datetime64(start.replace(tzinfo=None), "us")
         steps = np.arange(count)

@@ -1,4 +1,4 @@
-"""The mean and the median of a forecast given by quantiles; numpy and nothing else."""
+"""The mean and the median of a forecast given by quantiles."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,9 +11,9 @@ def mean_weights(levels: Sequence[float]) -> NDArray[np.float64]:
     """
     Return the weight of each quantile in the mean, (quantiles,), summing to one.
 
-    The mean of a distribution is the integral of its quantile function over (0, 1).  Ours is
-    linear between the levels and flat beyond the first and the last, so the weight of level i
-    is half the distance between its neighbours, and the outer levels get their tail as well.
+    The mean of a distribution is the integral of its quantile function over (0, 1).  That is
+    taken as linear between the levels and constant beyond the outer ones, so the weight of a level
+    is half the distance between its neighbours, and the outer levels also get their tails.
     """
     return _weights(tuple(levels))
 

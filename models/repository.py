@@ -1,8 +1,7 @@
 """
-A folder of models, ``<name>/<version>.onnx``, that holds whole files only.
+A folder of models, ``<name>/<version>.onnx``, that holds complete files only.
 
-No index and no lock: the file system is the truth, and a file appears under its name at once
-or not at all.
+There is no index and no lock: a file appears under its name atomically.
 """
 
 import fcntl
@@ -24,7 +23,7 @@ _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _VERSION = re.compile(r"^([1-9][0-9]{0,8})\.onnx$", re.ASCII)
 _DRAFT = ".publishing-"
 INSTALLED = Path(__file__).parent / "zoo"  # the models that come with the package
-ABANDONED = 60.0  # seconds since a draft was written to, and nobody holds it
+ABANDONED = 60.0  # seconds after the last write, when an unlocked draft may be removed
 
 
 class ModelNotInRepository(LookupError):
@@ -38,7 +37,7 @@ class ModelNotInRepository(LookupError):
 
 
 class Stamp(NamedTuple):
-    """What tells one file from another of the same name, without reading it."""
+    """What differs between two files of the same name, without reading them."""
 
     inode: int
     size: int
@@ -55,7 +54,7 @@ class Entry:
 
 
 def is_draft(name: str) -> bool:
-    """Whether a file's name is one that a publisher gives to what it has not published yet."""
+    """Whether a file's name is that of a draft, which is not published yet."""
     return name.startswith(_DRAFT)
 
 
@@ -64,7 +63,7 @@ class Repository:
 
     def __init__(self, root: Path | str, states: Path | None = None) -> None:
         self.root = Path(root)
-        self.states = States(states or self.root)  # what of it shall serve
+        self.states = States(states or self.root)  # which versions should serve
 
     def names(self) -> list[str]:
         """List the models that have at least one version, in order."""
@@ -79,7 +78,7 @@ class Repository:
         """
         List the versions of a model, oldest first; an unknown name has none.
 
-        Links are listed, too: who reads a file must refuse one, and can say so.
+        Symbolic links are listed, too, so that whoever reads one can refuse it with a reason.
         """
         folder = self.root / name
         if not _NAME.fullmatch(name) or not folder.is_dir():
@@ -95,7 +94,7 @@ class Repository:
         """
         Return the stamp of each version of a model, and of its state by that file's name.
 
-        A state may be there without any version: of a model whose files have vanished.
+        There may be a state without any version: of a model whose files were removed.
         """
         paths: dict[int | str, Path] = {entry.version: entry.path for entry in self.versions(name)}
         if _NAME.fullmatch(name):
@@ -118,10 +117,9 @@ class Repository:
         """
         Give ``write`` a path to fill, and publish what it wrote as the next version.
 
-        The file is synced to disk before it gets its name, and the name is taken by a link
-        that fails if somebody else took it first, so two publishers never overwrite each
-        other.  Whatever ``write`` raises leaves all versions as they were; what a publisher who
-        was killed has left, the next one removes.
+        The file is synced to disk before it gets its name, by a hard link that fails if the name
+        is taken, so two publishers never overwrite each other.  If ``write`` raises, all versions
+        stay as they were; drafts of publishers that were killed are removed by the next one.
         """
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a model name; it must match {NAME_PATTERN}")
@@ -152,10 +150,10 @@ class Repository:
 
 @contextmanager
 def _draft(folder: Path) -> Iterator[Path]:
-    """Make an empty file that is held as long as it is needed, and then removed."""
+    """Create an empty file, locked while the block runs and removed after it."""
     handle, text = tempfile.mkstemp(prefix=_DRAFT, suffix=".tmp", dir=folder)
     try:
-        with suppress(OSError):  # where files cannot be locked, none is swept away either
+        with suppress(OSError):  # without locks no draft is swept either
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield Path(text)
     finally:
@@ -164,7 +162,7 @@ def _draft(folder: Path) -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the drafts of publishers who were killed: old, and held by nobody."""
+    """Remove the drafts of publishers that were killed: old, and not locked."""
     for path in folder.glob(f"{_DRAFT}*"):
         with suppress(OSError):  # gone, held, or not ours to remove
             if time.time() - path.lstat().st_mtime < ABANDONED:

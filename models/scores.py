@@ -1,4 +1,4 @@
-"""The errors of forecasts, summed over windows: one arithmetic for the card and the backtest."""
+"""Errors of forecasts, summed over windows; used for the card and for backtests."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from models.accuracy import BaselineAccuracy, ByStep, Column, Spread, TargetAccuracy
 from models.quantiles import mean_weights, median_weights
 
-DIGITS = 5  # significant ones, of what there is a number for each step
+DIGITS = 5  # significant digits of numbers per step
 
 Array = NDArray[np.float32]
 Numbers = NDArray[np.float64]
@@ -19,7 +19,7 @@ class Scores:
     """
     Sums of errors by step and target, and the MAE of each window.
 
-    What is missing among the actuals counts for nothing, and a baseline only where it answers.
+    Missing actuals are skipped, and a baseline counts only where it has a forecast.
     """
 
     def __init__(self, levels: Sequence[float]) -> None:
@@ -32,7 +32,7 @@ class Scores:
         self, actuals: Array, predictions: Array, baselines: Mapping[str, Array], scale: Numbers
     ) -> None:
         """
-        Count some windows.
+        Add some windows.
 
         ``actuals`` and each baseline are (windows, horizon, targets), NaN where there is none;
         ``predictions`` (windows, horizon, targets, quantiles) are finite; ``scale`` (windows,
@@ -69,7 +69,7 @@ class Scores:
         return [self._target(number) if seen else None for number, seen in enumerate(observed)]
 
     def loses_to(self) -> tuple[str, ...]:
-        """Name the baselines with the lower MAE, by the mean of its ratio over the targets."""
+        """Name the baselines to which the ratio of MAEs, averaged over the targets, is above 1."""
         return tuple(name for name in self._baselines if self._mean_ratio(name) > 1)
 
     def _pinball(self, truth: Numbers, predictions: Array) -> Numbers:

@@ -1,4 +1,4 @@
-"""Repeating the last season: the forecast that any model must beat, and the scale of MASE."""
+"""The seasonal naive forecast, and its error, which is the scale of MASE."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +9,11 @@ Rows = NDArray[np.int64]
 
 def seasonal_naive(values: Array, origins: Rows, first: Rows, horizon: int, season: int) -> Array:
     """
-    Repeat the last season known at each origin, (origins, horizon, targets).
+    Repeat the last season before each origin: (origins, horizon, targets).
 
-    ``values`` (steps, targets) may hold several series; ``first`` is where each origin's begins.
-    Where that value is missing, the same place one season earlier is taken, and so on over the
-    whole history; then the last value observed; NaN where the series was never observed.
+    ``values`` (steps, targets) may hold several series; ``first`` is the first step of each
+    origin's series.  Where a value is missing, the one a season earlier is taken, and so on over
+    the whole history; after that the last value observed; NaN where there is none.
     """
     index = origins[:, None] + np.arange(horizon) % season - season + 1  # (origins, horizon)
     inside = index >= first[:, None]
@@ -39,7 +39,7 @@ def seasonal_error(values: Array, season: int) -> NDArray[np.float64]:
 
 
 class _History:
-    """What some origins may look back on: ``values`` from the first series' start to the last."""
+    """The part of ``values`` before some origins, from the first start of their series on."""
 
     def __init__(self, values: Array, origins: Rows, first: Rows) -> None:
         self._begin = int(first.min())

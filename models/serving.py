@@ -1,4 +1,4 @@
-"""What of a model shall serve: versions, aliases, shares of the traffic, a shadow; no files."""
+"""The state a model should be in: versions, aliases, shares of the traffic, a shadow."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ TARGET_PATTERN = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9._-]{0,31})$"
 
 Version = Annotated[int, Field(ge=1, le=999_999_999)]
 Alias = Annotated[str, Field(pattern=ALIAS_PATTERN)]
-Target = Annotated[str, Field(pattern=TARGET_PATTERN)]  # a version's number, or an alias
+Target = Annotated[str, Field(pattern=TARGET_PATTERN)]  # a version number or an alias
 
 
 class ServingError(Exception):
-    """What shall serve cannot be said, read or kept."""
+    """Base class of errors of a serving state."""
 
 
 class ServingUnfit(ServingError):
-    """A change would leave a model in a state that contradicts itself."""
+    """A change would make the state inconsistent."""
 
 
 class ServingUnreadable(ServingError):
-    """The file holds no state."""
+    """The file does not hold a valid state."""
 
 
 class ServingChanged(ServingError):
@@ -33,15 +33,15 @@ class ServingChanged(ServingError):
 
 
 class ServingNotKept(ServingError):
-    """The state cannot be written where it is kept, however often it is tried."""
+    """The state cannot be written, and trying again does not help."""
 
 
 class ServingNotKeptNow(ServingError):
-    """The state cannot be written just now: the disk is full, or another process has the lock."""
+    """The state cannot be written now: the disk is full, or another process has the lock."""
 
 
 class Shadow(Document):
-    """A version that is asked too, unseen, for a share of the requests."""
+    """A version that gets a copy of a share of the requests, and answers none of them."""
 
     version: Version | Alias
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -49,16 +49,16 @@ class Shadow(Document):
 
 class Serving(Document):
     """
-    The state that a model shall be in, whichever it is in now.
+    The state that operators want a model to be in.
 
-    Without ``traffic`` the newest version answers who names none; else each target has its
-    share of them.  What is withdrawn, or all of the model while it is ``offline``, answers nobody.
+    Without ``traffic`` the newest version answers requests that name none; else they are divided
+    by weight.  A withdrawn version, or any while the model is ``offline``, answers no request.
     """
 
     schema_version: Literal[1] = 1
     offline: bool = False
     withdrawn: tuple[Version, ...] = ()
-    loaded: tuple[Version, ...] = ()  # kept in memory, whoever asks
+    loaded: tuple[Version, ...] = ()  # kept in memory, used or not
     aliases: Mapping[Alias, Version] = Field(default_factory=dict)
     traffic: Mapping[Target, Annotated[float, Field(gt=0, le=1e9)]] | None = None
     shadow: Shadow | None = None
@@ -82,7 +82,7 @@ class Serving(Document):
         return int(target)
 
     def weights(self) -> dict[int, float]:
-        """Return the share of each version; empty where the newest has all."""
+        """Return the share of each version; empty if the newest version has all the traffic."""
         found: dict[int, float] = {}
         for target, weight in (self.traffic or {}).items():
             version = self.version(target)
@@ -91,7 +91,7 @@ class Serving(Document):
         return {version: weight / total for version, weight in found.items()}
 
     def uses(self) -> dict[int, str]:
-        """Return each version that something asks for, and what that is."""
+        """Return the versions in use, and a clause that says for what."""
         found = dict.fromkeys(self.loaded, "shall be loaded")
         found |= {version: f"is {alias!r}" for alias, version in self.aliases.items()}
         if self.shadow:
@@ -99,7 +99,7 @@ class Serving(Document):
         return found | dict.fromkeys(self.weights(), "has a share of the traffic")
 
     def withdraws(self, version: int) -> bool:
-        """Say whether a version must answer nobody."""
+        """Whether a version must answer no request."""
         return self.offline or version in self.withdrawn
 
     def with_(self, **changes: Any) -> Self:  # noqa: ANN401  checked by the model
@@ -135,7 +135,7 @@ class Serving(Document):
 
     @property
     def tag(self) -> str:
-        """Name this very state, for whoever changes what it has read."""
+        """A hash of the state, by which a concurrent change is noticed."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The files that say what shall serve, ``<name>/serving.json``, whole at every instant."""
+"""The files of serving states, ``<name>/serving.json``, replaced atomically."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from models.serving import (
 FILE = "serving.json"
 PATIENCE = 5.0  # seconds; a change of another process takes milliseconds
 MOST = 2**20  # bytes of a state
-# What trying again does not change.
+# Errors that do not pass by trying again.
 _FOR_GOOD = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 
 
@@ -29,11 +29,11 @@ class States:
         self.folder = folder
 
     def path(self, name: str) -> Path:
-        """Return where the state of a model is kept."""
+        """Return the path of a model's state."""
         return self.folder / name / FILE
 
     def read(self, name: str) -> Serving:
-        """Return the state that is asked for; raise ServingUnreadable."""
+        """Return the state of a model; raise ServingUnreadable."""
         try:
             text = read(self.path(name), MOST)
         except (FileNotFoundError, NotADirectoryError):
@@ -52,13 +52,13 @@ class States:
         expected: str | None = None,
     ) -> Serving:
         """
-        Make a new state of the present one, and keep it; processes take turns.
+        Replace a model's state by what ``change`` returns for it, under a lock between processes.
 
-        ``expected`` is the tag of the state that the change was meant for.  Raises
+        ``expected`` is the tag of the state that the change was made for.  Raises
         ServingUnreadable, ServingChanged, ServingNotKept(Now), and whatever ``change`` does.
         """
         before = self._meant(name, expected)
-        if change(before) == before:  # which needs no folder that can be written
+        if change(before) == before:  # works in a read-only folder, too
             return before
         with self._alone(name):
             after = change(self._meant(name, expected))
@@ -66,7 +66,7 @@ class States:
         return after
 
     def replace(self, name: str, state: Serving, expected: str | None = None) -> None:
-        """Keep a state, also in the place of an unreadable one; raise as ``change``."""
+        """Replace a model's state, even an unreadable one; raise as ``change``."""
         with suppress(ServingUnreadable):
             self.change(name, lambda _: state, expected)
             return
