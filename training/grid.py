@@ -9,6 +9,9 @@ from models.frequency import Frequency
 from training.errors import DataError
 from training.recipe import DataRecipe
 
+_SPARSE = 1_000  # steps per row, beyond which gaps are not filled
+_SMALL = 1_000_000  # steps that are filled in any case
+
 Times = NDArray[np.datetime64]
 Values = NDArray[np.float32]
 
@@ -20,7 +23,7 @@ def regular(
     Return sorted times (time,) and values (time, columns) without a gap.
 
     Raises DataError for a time that occurs twice, is off the grid or, unless the recipe fills
-    gaps, is missing.
+    gaps, is missing; and for a series too sparse to be filled.
     """
     frequency = Frequency.parse(recipe.frequency)
     _refuse_twice(times, rows, source, recipe)
@@ -39,6 +42,7 @@ def regular(
         return times, values
     if recipe.fill == "none":
         _refuse_gap(times, steps, rows, source, recipe)
+    _refuse_sparse(steps, source, recipe)
     return _fill(times, values, steps, frequency, recipe.fill)
 
 
@@ -77,6 +81,18 @@ def _refuse_gap(
         advice="Fill gaps on purpose with --fill missing, previous or linear (fill = ...)"
         + (", or give the frequency the table really has." if total > len(times) else "."),
     )
+
+
+def _refuse_sparse(steps: NDArray[np.int64], source: str, recipe: DataRecipe) -> None:
+    """Refuse to fill a series that is nearly all gaps, which may not even fit into memory."""
+    count = int(steps[-1]) + 1
+    if count > max(_SPARSE * len(steps), _SMALL):
+        raise DataError(
+            source,
+            f"{len(steps):,} rows would be filled up to {count:,} steps of {recipe.frequency}",
+            column=recipe.time,
+            advice="Give the frequency the table really has.",
+        )
 
 
 def _steps(times: Times, frequency: Frequency) -> NDArray[np.int64]:

@@ -529,6 +529,12 @@ def test_gaps_are_filled_only_when_asked_for(tmp_path, fill, expected):
     assert found.rows == 4
 
 
+def test_a_table_that_is_nearly_all_gaps_is_not_filled(tmp_path):
+    text = column(["1970-01-01", "1970-01-02", "2024-01-01"])
+    with pytest.raises(DataError, match=r"3 rows would be filled up to 1,704,067,201 steps of 1s"):
+        table(tmp_path, text, frequency="1s", fill="missing")
+
+
 def test_filling_gaps_leaves_empty_cells_missing(tmp_path):
     text = column(GAP, ["", 3, 9, ""])
     found = only(table(tmp_path, text, fill="linear"))
