@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
 	touch $@
 
-demo: $(STAMP) ## train three models on real data, serve them, forecast; KEEP=0 ends by itself
+demo: $(STAMP) ## train three models on real data, serve them, forecast; KEEP=0 ends by itself, EPOCHS=3 trains for so long
 	$(BIN)/python -m examples.demo
 
 test: $(STAMP) ## the whole suite: linters, types, architecture, tests
@@ -75,6 +75,7 @@ soak: $(STAMP) ## watch the memory of a service for an hour, then with a planted
 	$(BIN)/python -m benchmarks.soak --insist $(ARGS)
 
 nightly: $(STAMP) ## what takes minutes: the soak in five, the bound what five minutes can tell
+	KEEP=0 $(BIN)/python -m examples.demo
 	$(BIN)/python -m benchmarks.soak --minutes 5 --warm-up 0.4 --every 2 --bound 120
 	$(BIN)/python -m benchmarks.reloads
 	$(BIN)/python -m benchmarks.activations

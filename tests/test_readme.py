@@ -44,7 +44,7 @@ def test_make_demo_trains_serves_forecasts_draws_and_ends_by_itself():
     result = subprocess.run(
         ["make", "demo"],  # noqa: S607  the newcomer's make
         cwd=ROOT,
-        env=os.environ | {"KEEP": "0"},
+        env=os.environ | {"KEEP": "0", "EPOCHS": "3"},  # all of them, nightly
         capture_output=True,
         text=True,
         timeout=390,
