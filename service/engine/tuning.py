@@ -17,6 +17,7 @@ from models.contract import ModelCard
 from service.engine.batcher import Runner
 from service.engine.cache import Cache, key_of
 from service.engine.costs import CostGrid
+from service.engine.errors import ModelRejected
 from service.engine.jobs import Clock, Row
 from service.engine.scheduler import BatchPolicy
 
@@ -39,7 +40,8 @@ def measure(
     Run batches of growing size and length for about ``budget`` seconds; return their times.
 
     Each point is the least of a few runs, since any disturbance lengthens a run.  No batch of
-    several sequences has more steps than the policy allows.
+    several sequences has more steps than the policy allows.  Raises ModelRejected for a batch
+    that cannot be run, on a GPU without enough memory for one.
     """
     policy = policy or BatchPolicy()
     sizes, steps = sizes_up_to(policy.max_batch_size), _lengths(card)
@@ -87,8 +89,14 @@ class _Stopwatch:
         return times
 
     def _best(self, rows: Sequence[Row]) -> float:
-        self.runner.run(rows)  # the first run of a shape also allocates
-        return max(min(self._once(rows) for _ in range(REPEATS)), 1e-9)
+        try:
+            self.runner.run(rows)  # the first run of a shape also allocates
+            return max(min(self._once(rows) for _ in range(REPEATS)), 1e-9)
+        except Exception as exc:  # the runtime's exceptions share no base class
+            steps = len(rows[0].sequence)
+            raise ModelRejected(
+                f"A batch of {len(rows)} sequences of {steps} steps could not be run: {exc}"
+            ) from exc
 
     def _once(self, rows: Sequence[Row]) -> float:
         started = self.clock()

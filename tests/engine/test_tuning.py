@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from service.engine.errors import ModelRejected
 from service.engine.scheduler import BatchPolicy
 from service.engine.tuning import SIZES, CostCache, measure
 from tests.doubles import answer_to
@@ -39,6 +40,21 @@ def test_the_grid_is_what_the_clock_said():
     for size in grid.sizes:
         for steps in grid.steps:
             assert grid.seconds(size, steps) == pytest.approx(1e-5 + 1e-8 * size * steps)
+
+
+class OutOfMemory(Exception):
+    """As the runtime's: of no base class that says anything."""
+
+
+def test_a_batch_that_cannot_be_run_has_the_model_rejected_and_says_which():
+    def cost(size, steps):
+        if size * steps > 1000:
+            raise OutOfMemory("no room for 1 GiB")
+        return 1e-5
+
+    machine = Machine(cost)
+    with pytest.raises(ModelRejected, match=r"32 sequences of 32 steps .* no room for 1 GiB"):
+        measure(machine, CARD, 1.0, machine.clock)
 
 
 def test_what_disturbs_one_run_does_not_count():
