@@ -1,1 +1,1 @@
-"""What a model file must show before it serves; all that runs a strange file is a child."""
+"""Vet model files before they serve; an unknown file is run in a child process only."""

@@ -1,8 +1,8 @@
 """
-What is seen without running: a whole graph, of operators that only compute, and nothing outside.
+Check a model without running it: a complete graph of known operators, with no external data.
 
-No runtime has seen the file yet.  All that is wrong is found, not the first alone; names come
-from the file and are quoted, so that none writes a line of our log.
+No runtime has read the file yet.  All problems are reported, not only the first.  Names come from
+the file and are quoted, so that none can forge a line of the log.
 """
 
 import math
@@ -34,7 +34,7 @@ _TYPES: Mapping[int, tuple[str, int, str]] = {
 
 
 def findings(model: Any) -> Iterator[str]:  # noqa: ANN401  a ModelProto
-    """Say what is wrong with a model, sentence by sentence; nothing if nothing is."""
+    """Yield a sentence for each problem of a model."""
     for stranger in strangers(model):
         yield f"{stranger} is none that a model here may have."
     if model.ir_version not in IR_VERSIONS:
@@ -48,12 +48,12 @@ def findings(model: Any) -> Iterator[str]:  # noqa: ANN401  a ModelProto
 
 
 def card_of(model: Any) -> ModelCard:  # noqa: ANN401
-    """Read the card; raise ContractError."""
+    """Return the card of a model; raise ContractError."""
     return ModelCard.from_metadata({entry.key: entry.value for entry in model.metadata_props})
 
 
 def quoted(name: str) -> str:
-    """Write a name of the file's so that it is one short word of ASCII."""
+    """Return a name from the file as a short ASCII literal."""
     return ascii(name if len(name) <= _QUOTED else name[:_QUOTED] + "...")
 
 
@@ -104,7 +104,7 @@ def _attribute(attribute: Any, place: str) -> Iterator[str]:  # noqa: ANN401
 
 
 def _tensor(tensor: Any, place: str) -> Iterator[str]:  # noqa: ANN401
-    """Refuse numbers that lie elsewhere, or are not as many as the shape says."""
+    """Report numbers in another file, of a wrong type, or not as many as the shape says."""
     if tensor.external_data or tensor.data_location:
         yield f"{place} has its numbers in another file."
         return

@@ -1,8 +1,8 @@
 """
-Read a published file once, through one descriptor, and refuse what is not simply a file.
+Read a published file once, through one descriptor, and refuse links and special files.
 
-What is checked and what is loaded are the bytes that were read: whatever happens to the name
-afterwards happens too late to matter.
+The bytes that were read are both checked and loaded, so changes of the file afterwards have no
+effect.
 """
 
 import errno
@@ -19,12 +19,12 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe mu
 
 def read(path: Path, limit: int) -> bytes:
     """
-    Return a file's bytes; its folder and itself must not be links, and no other name lead to it.
+    Return a file's bytes; it and its folder must not be symbolic links, nor it have hard links.
 
-    Among the models that come with the package other names are no fault: uv installs by links, and
-    who could change a file there could change the code beside it.
+    Hard links are allowed for the models of the package itself: uv installs by them, and whoever
+    could change a file there could change the code beside it.
 
-    Raises ModelRejected, which never tells where the repository lies.
+    Raises ModelRejected, whose message never contains the path of the repository.
     """
     with ExitStack() as stack:
         folder = _open(path.parent, "The model's folder", flags=os.O_DIRECTORY)
@@ -66,7 +66,7 @@ def _came_with_package(folder: int) -> bool:
 
 
 def _drafts(found: os.stat_result, folder: int) -> int:
-    """Count the file's other names that are a publisher's, at work or killed at work."""
+    """Count the hard links to the file that are drafts, of a publisher at work or killed."""
     with os.scandir(folder) as entries:
         return sum(
             entry.inode() == found.st_ino

@@ -1,9 +1,9 @@
 """
-ONNX's messages, as far as a model of ours may use them; no more is read.
+The protobuf messages of ONNX, as far as a model here may use them.
 
 The table is an allow-list: what it does not name (training, sparse tensors, sequences, devices)
-is an unknown field, and refused.  Protobuf's own parser reads the bytes: it came with ONNX
-Runtime, and the ``onnx`` package would bring 33 MB for the same.
+becomes an unknown field, and is refused.  The bytes are parsed by protobuf, which ONNX Runtime
+depends on; the ``onnx`` package would add 33 MB for the same.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from service.engine.errors import ModelRejected
 
-# name number type, a star for many; types of other messages are capitalised
+# name, number and type of each field; a star: repeated; other messages are capitalised
 TABLE = {
     "ModelProto": (
         "ir_version 1 int64, producer_name 2 string, producer_version 3 string, domain 4 string,"
@@ -66,11 +66,11 @@ _PACKAGE = "seqserve"
 
 
 class NotWhole(ModelRejected):
-    """The bytes are not one whole model."""
+    """The bytes are not a complete ONNX model."""
 
 
 def parse(content: bytes) -> Any:  # noqa: ANN401  a ModelProto, made at run time
-    """Read a model; raise NotWhole."""
+    """Parse a model; raise NotWhole."""
     try:
         return _MODEL.FromString(content)
     except DecodeError as exc:
@@ -78,7 +78,7 @@ def parse(content: bytes) -> Any:  # noqa: ANN401  a ModelProto, made at run tim
 
 
 def strangers(message: Any) -> Iterator[str]:  # noqa: ANN401
-    """Name the fields that the table does not, wherever they are in a message."""
+    """Yield the fields of a message, at any depth, that the table does not name."""
     for field in UnknownFieldSet(message):
         yield f"{message.DESCRIPTOR.name} field {field.field_number}"
     for descriptor, value in message.ListFields():

@@ -1,8 +1,8 @@
 """
-The operators a model may use: what our exports need, and arithmetic beside it.
+The operators a model may use: those of our exports, and other arithmetic.
 
-All are of ONNX's own domain, answer by their inputs alone, and hold no graph: no ``If``, ``Loop``
-or ``Scan``, nothing drawn at random, no text, no sequences of tensors, no file (``EPContext``).
+All are of ONNX's own domain, depend on their inputs only, and contain no graph: no ``If``, ``Loop``
+or ``Scan``, no random numbers, no text, no sequences of tensors, no files (``EPContext``).
 """
 
 _ELEMENTS = """

@@ -35,17 +35,17 @@ _FILES = 64  # open at once
 
 
 def main() -> None:
-    """Answer with one JSON object on standard output."""
+    """Check the file on standard input; write one JSON object to standard output."""
     order = json.loads(sys.argv[1])
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what libraries print must not be in the answer
     _confine(order["seconds"], order["memory"])
     with answer:
         json.dump(_examined(sys.stdin.buffer.read(), order), answer)
 
 
 def _examined(content: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the findings and, where there are none, what was measured."""
+    """Return the findings and, if there are none, the self-check and measurements."""
     try:
         return _seen(content, order["name"]) or _tried(
             content, order["batch_size"], order["batch_steps"]
@@ -58,7 +58,7 @@ def _examined(content: bytes, order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _line(text: str) -> str:
-    """Return one printable line: the runtime, too, repeats names that are the file's."""
+    """Return a text as one printable line: the runtime's messages repeat names of the file."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     return line if len(line) <= LONGEST else line[:LONGEST] + "..."
 
@@ -89,7 +89,7 @@ def _tried(content: bytes, batch_size: int, batch_steps: int) -> dict[str, Any]:
 
 
 def _seconds(runner: OnnxRunner, rows: Sequence[Row]) -> float:
-    """Time a run; one that fails says so as the self-check's would."""
+    """Return the seconds of a run; raise ModelRejected if it fails."""
     started = time.perf_counter()
     try:
         runner.run(rows)
@@ -102,8 +102,8 @@ def _seconds(runner: OnnxRunner, rows: Sequence[Row]) -> float:
 
 
 def _confine(seconds: float, memory: int) -> None:
-    """Bound time, memory, files and patience; be the first to go where memory runs out."""
-    signal.setitimer(signal.ITIMER_REAL, seconds + 1)  # ends us if our parent cannot
+    """Limit this process in time, memory and files; have it killed first if memory runs out."""
+    signal.setitimer(signal.ITIMER_REAL, seconds + 1)  # if the parent is not there to do so
     os.nice(5)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
@@ -118,14 +118,14 @@ def _confine(seconds: float, memory: int) -> None:
 
 
 def _resident() -> int:
-    """Return the bytes held now, and begin anew to look for the peak."""
+    """Return the resident bytes, and reset the peak."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _status("VmRSS")
 
 
 def _status(name: str) -> int:
-    # Not getrusage: its peak is, through exec, our parent's.
+    # Not getrusage, whose peak includes that of the parent before exec.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 

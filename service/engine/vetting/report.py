@@ -1,4 +1,4 @@
-"""What was found of one file: kept in the cache, shown by the API and the command."""
+"""The result of vetting one file: cached, and shown by the API and by ``seqserve check``."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,13 +9,13 @@ from service.engine.selfcheck import SelfCheck
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a file cost to try, in a process of its own on the CPU."""
+    """Times and memory of a file, measured in a process of its own on the CPU."""
 
     load_seconds: float
-    run_seconds: float  # of one sequence as long as the card allows, not the first
+    run_seconds: float  # of one sequence of the greatest length, after a first run
     batch_size: int  # sequences of that length in the largest batch there may be
     batch_seconds: float  # of one run of it
-    memory_bytes: int  # at the peak, beyond what the empty process had
+    memory_bytes: int  # at the peak, beyond those of the empty process
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class Report:
     sha256: str
     size: int  # bytes
     findings: tuple[str, ...]
-    seconds: float  # all of the check
+    seconds: float  # of the whole check
     self_check: SelfCheck | None = None
     measured: Measured | None = None
-    transient: bool = False  # whether the machine may be to blame
+    transient: bool = False  # whether the cause may be the machine and not the file
 
     @property
     def passed(self) -> bool:
@@ -41,12 +41,12 @@ class Report:
         return " ".join(self.findings)
 
     def document(self) -> dict[str, Any]:
-        """Return the report as JSON would have it."""
+        """Return the report for JSON."""
         return asdict(self)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """Read back what ``document`` wrote; raise ValueError, KeyError or TypeError."""
+        """Return the report of a ``document``; raise ValueError, KeyError or TypeError."""
         fields = dict(document)
         found, measured = fields.pop("self_check"), fields.pop("measured")
         return cls(

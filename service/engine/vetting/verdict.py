@@ -1,8 +1,8 @@
 """
-Have a file tried by a child, and keep the verdict: the parent's part.
+Have a file vetted in a child process, and cache the report: the parent's part.
 
-The verdict is on bytes, by their hash; so is the cache, with the runtime, the machine and the
-limits.  Of many workers that start at once, one tries and the others wait for what it finds.
+A report is cached by the hash of the file's bytes, the runtime, the machine and the limits.  Of
+several workers that start at once, one vets a file and the others wait for its report.
 """
 
 import hashlib
@@ -30,18 +30,18 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 2  # of the verdict: raise it when the checks change
 OVER = 10.0  # seconds that another process may take beyond those of a check
-PATIENCE = 600.0  # seconds for which a verdict that the machine may be to blame for is kept
+PATIENCE = 600.0  # seconds for which a transient report is kept
 PROBE = "service.engine.vetting.probe"
 _LAST_WORDS = 500  # bytes
 _ROOT = Path(service.__file__).parents[1]
-# What the child may know of our environment: no key, no password.
+# The environment variables the child gets: none that could hold a key or a password.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG", "TZ")
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 @dataclass(frozen=True, slots=True)
 class VettingLimits:
-    """What a file may take to be tried."""
+    """The limits of vetting a file."""
 
     size: int = 512 * 2**20  # bytes of the file
     seconds: float = 60.0
@@ -51,7 +51,7 @@ class VettingLimits:
 
 
 class ModelRefused(ModelRejected):
-    """A file that did not pass; ``report`` has all that was found."""
+    """A file that did not pass; ``report`` has all findings."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(report.reason)
@@ -60,7 +60,7 @@ class ModelRefused(ModelRejected):
 
 @dataclass(frozen=True, slots=True)
 class Vetted:
-    """The bytes that passed, and what was found of them."""
+    """The bytes of a file that passed, and the report on them."""
 
     content: bytes = field(repr=False)
     report: Report
@@ -70,9 +70,9 @@ def vet(
     path: Path, name: str | None, limits: VettingLimits, cache: Path | None, *, anew: bool = False
 ) -> Vetted:
     """
-    Read a file once and check it; ``name`` is the one that its card must have.
+    Read a file once and check it; its card must have the ``name``, if one is given.
 
-    ``anew`` tries it whatever is in the cache.  Raises ModelRefused.
+    ``anew`` ignores the cache.  Raises ModelRefused.
     """
     started = time.perf_counter()
     try:
@@ -118,7 +118,7 @@ def _tried(content: bytes, sha256: str, name: str | None, limits: VettingLimits)
 
 
 class _FromOutside(IntEnum):
-    """Signals by which somebody ends processes: they say nothing of a file."""
+    """Signals by which others end processes: not the file's fault."""
 
     SIGHUP = signal.SIGHUP
     SIGINT = signal.SIGINT
