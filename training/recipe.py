@@ -1,4 +1,4 @@
-"""A recipe: all that decides a training run, as one TOML document and one frozen value."""
+"""Recipes: everything that determines a training run, as a TOML document."""
 
 import os
 import re
@@ -7,19 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from models.calendar import Cycle, cycle_columns, stands_still
 from models.contract import NAME_PATTERN
+from models.document import Document
 from models.frequency import Frequency
 from training.architecture import FURTHEST, NetworkRecipe
 from training.errors import RecipeError
 
 MEDIAN = 0.5
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _zoned(time: datetime) -> datetime:
@@ -42,7 +39,7 @@ def _frequency(text: str) -> str:
 Border = Annotated[float | datetime, Field(union_mode="left_to_right"), AfterValidator(_border)]
 
 
-class DataRecipe(_Frozen):
+class DataRecipe(Document):
     """A long table: one row per series and time."""
 
     source: str  # a .csv or .parquet path, or statsmodels:co2, statsmodels:elnino
@@ -59,16 +56,16 @@ class DataRecipe(_Frozen):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is read at every step, in order: targets, past covariates, known covariates."""
+        """The columns read at every step: targets, past covariates, known covariates."""
         return self.targets + self.features + self.known
 
     @property
     def ahead(self) -> tuple[str, ...]:
-        """All that is known ahead: the columns read, then those of the calendar."""
+        """The covariates known ahead: those of the table, then those of the calendar."""
         return self.known + cycle_columns(self.calendar)
 
     @model_validator(mode="after")
-    def _made(self) -> Self:
+    def _check_covariates(self) -> Self:
         if self.static and self.id is None:
             raise ValueError("static columns tell series apart; name the series' column with id")
         for cycle in self.calendar:
@@ -77,16 +74,16 @@ class DataRecipe(_Frozen):
         return self
 
 
-class SplitRecipe(_Frozen):
-    """Where the time line is cut; each a share of the time or the first time of the part."""
+class SplitRecipe(Document):
+    """Where the time line is cut: each part by its share of the time, or by its first time."""
 
     validation: Border = 0.1  # share of the time line, or the first time of the part
     test: Border = 0.1
     end: Annotated[datetime, AfterValidator(_zoned)] | None = None  # from here on nothing is used
 
 
-class FitRecipe(_Frozen):
-    """The loop."""
+class FitRecipe(Document):
+    """The training loop."""
 
     epochs: Annotated[int, Field(ge=1)] = 30
     patience: Annotated[int, Field(ge=1)] = 5  # epochs without a better validation loss
@@ -95,7 +92,7 @@ class FitRecipe(_Frozen):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     state_decay: Annotated[float, Field(ge=0)] = 0.0  # cells: times the mean of c^2 (LSTM) or h^2
     truncate: Annotated[int, Field(ge=1)] | None = None  # cells: steps a gradient goes back
-    # What is kept of the average of the weights at each step; it is what is measured and published.
+    # Decay of an exponential moving average of the weights, which is then measured and published.
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     clip_value: Annotated[float, Field(gt=0)] | None = None
@@ -110,21 +107,21 @@ class FitRecipe(_Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_size(cls, given: object) -> object:
-        """Let the default norm not clip what the scaled rule has made."""
+    def _drop_default_norm(cls, given: object) -> object:
+        """Switch the default clip_norm off if clip_scaled is given."""
         if isinstance(given, dict) and given.get("clip_scaled") is not None:
             return {"clip_norm": None} | given
         return given
 
     @model_validator(mode="after")
-    def _one_bound(self) -> Self:
+    def _check_clipping(self) -> Self:
         if self.clip_scaled is not None and self.clip_value is not None:
             raise ValueError("clip_scaled bounds each value already, leave clip_value out")
         return self
 
 
 class Trained(Protocol):
-    """What the loop needs of a recipe, whatever is learnt."""
+    """What the training loop needs of a recipe of any task."""
 
     @property
     def fit(self) -> FitRecipe:
@@ -135,11 +132,11 @@ class Trained(Protocol):
         """What to train."""
 
     def model_dump_json(self, *, exclude: Any = None) -> str:  # noqa: ANN401 -- as pydantic has it
-        """Write it, without some of its fields."""
+        """Return the recipe as JSON, without some of its fields."""
 
 
 def check_memory(network: NetworkRecipe, longest: int) -> None:
-    """Raise ValueError where running statistics would leave the numbers there are."""
+    """Raise ValueError where running statistics of so many steps would overflow."""
     memory = network.remembered(longest)
     if network.chosen == "running" and longest > FURTHEST * memory:
         raise ValueError(
@@ -148,7 +145,7 @@ def check_memory(network: NetworkRecipe, longest: int) -> None:
 
 
 def check_trainable(recipe: Trained, longest: int) -> None:
-    """Raise ValueError for a rule of the loop that does not fit the network or its length."""
+    """Raise ValueError for an option of the loop that does not fit the network or its length."""
     network, fit = recipe.network, recipe.fit
     rules = {"truncate": fit.truncate, "state_decay": fit.state_decay}
     given = [name for name, value in rules.items() if value]
@@ -161,8 +158,8 @@ def check_trainable(recipe: Trained, longest: int) -> None:
             raise ValueError(f"fit.truncate cuts nothing unless below max_length, {longest}")
 
 
-class Document(_Frozen):
-    """A recipe of any task: how one is read, and written into a card."""
+class TaskRecipe(Document):
+    """What recipes of all tasks share: how they are read, and written into a card."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     description: str = ""
@@ -189,7 +186,7 @@ class Document(_Frozen):
         return self.model_dump_json(exclude_defaults=True)
 
 
-class Recipe(Document):
+class Recipe(TaskRecipe):
     """All that decides a training run of a forecaster."""
 
     horizon: Annotated[int, Field(ge=1)]
@@ -197,7 +194,7 @@ class Recipe(Document):
     min_length: Annotated[int, Field(ge=1)] | None = None  # None: a quarter of max_length
     season: Annotated[int, Field(ge=1)] | None = None  # None: what the frequency implies
     quantiles: Annotated[tuple[float, ...], Field(min_length=1)] = (0.1, 0.5, 0.9)
-    # In the loss all targets count alike, or by their scale: as errors in the data's units do.
+    # Weights of the targets in the loss: equal, or their scale, as in errors in the data's units.
     target_weights: Literal["equal", "scale"] = "equal"
     data: DataRecipe
     split: SplitRecipe = SplitRecipe()
@@ -206,7 +203,7 @@ class Recipe(Document):
     task: Literal["forecast"] = "forecast"
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _check(self) -> Self:
         columns = self.data.targets + self.data.features + self.data.static + self.data.ahead
         if len(set(columns)) != len(columns):
             raise ValueError(
@@ -223,7 +220,7 @@ class Recipe(Document):
         return self
 
     @model_validator(mode="after")
-    def _trainable(self) -> Self:
+    def _check_trainable(self) -> Self:
         check_trainable(self, self.lengths[1])
         check_memory(self.network, self.lengths[1])
         return self
@@ -253,7 +250,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def _resolve(source: str, folder: Path) -> str:
-    """Write a source as it is found from anywhere; $NAME is a variable of the environment."""
+    """Return a source independent of the working directory, with $NAME expanded."""
     source = os.path.expandvars(source)
     if missing := re.search(r"\$\{?(\w+)", source):
         raise RecipeError(

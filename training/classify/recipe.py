@@ -3,20 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from models.document import Document
 from training.architecture import NetworkRecipe
 from training.errors import RecipeError
-from training.recipe import Document, FitRecipe, Recipe, read_document
+from training.recipe import FitRecipe, Recipe, TaskRecipe, read_document
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LabelledData(_Frozen):
+class LabelledData(Document):
     """A long table: one row per series and step, and one label per series."""
 
     source: str  # a .csv or .parquet path
@@ -26,21 +23,21 @@ class LabelledData(_Frozen):
     time: str | None = None  # orders the rows of a series; None: as they stand
 
     @model_validator(mode="after")
-    def _distinct(self) -> Self:
+    def _check_columns(self) -> Self:
         named = [self.id, self.label, *self.features, *([self.time] if self.time else [])]
         if len(set(named)) != len(named):
             raise ValueError("a column is named twice among id, label, time and features")
         return self
 
 
-class Shares(_Frozen):
+class Shares(Document):
     """Which share of each class's series is held out; a series is in one part as a whole."""
 
     validation: Share = 0.15
     test: Share = 0.2
 
     @model_validator(mode="after")
-    def _leaves_some(self) -> Self:
+    def _check_sum(self) -> Self:
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave nothing to train on")
         return self
@@ -55,7 +52,7 @@ class ClassifierFit(FitRecipe):
     learning_rate: Annotated[float, Field(gt=0)] = 5e-3
 
 
-class ClassifyRecipe(Document):
+class ClassifyRecipe(TaskRecipe):
     """All that decides a training run of a classifier."""
 
     task: Literal["classify"]
@@ -68,7 +65,7 @@ class ClassifyRecipe(Document):
     fit: ClassifierFit = ClassifierFit()
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _check(self) -> Self:
         if self.network.stream:
             raise ValueError("stream is for forecasts; a classifier answers whole rows")
         if self.network.normalisation != "auto":
