@@ -36,7 +36,7 @@ class ClassificationAccuracy(Document):
     confusion: tuple[tuple[NonNegativeInt, ...], ...]  # of [actual][predicted], series
 
     @model_validator(mode="after")
-    def _square(self) -> Self:
+    def _check_confusion(self) -> Self:
         if {len(row) for row in (self.confusion, *self.confusion)} != {len(self.recall)}:
             raise ValueError("confusion must have a row and a column for each class")
         return self

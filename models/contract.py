@@ -126,12 +126,12 @@ class ModelCard(Document):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_today(cls, document: Any) -> Any:  # noqa: ANN401  whatever the file holds
+    def _upgraded(cls, document: Any) -> Any:  # noqa: ANN401  whatever the file holds
         earlier = isinstance(document, Mapping) and document.get("schema_version") == 1
         return upgraded(document) if earlier else document
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check(self) -> Self:
         if self.task is Task.CLASSIFY:
             self._check_classes()
         else:

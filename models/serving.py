@@ -64,7 +64,7 @@ class Serving(Document):
     shadow: Shadow | None = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check(self) -> Self:
         if self.traffic is not None and not self.traffic:
             raise ValueError("traffic: expected at least one version or alias, or null")
         for target in (*(self.traffic or ()), *([self.shadow.version] if self.shadow else ())):

@@ -47,7 +47,7 @@ class Key(_Strict):
     quota: str | None = None
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
+    def _check(self) -> Self:
         if self.tenant is not None and self.any_tenant:
             raise ValueError("a key with a tenant cannot name another")
         if self.burst is not None and self.rate is None:
@@ -70,7 +70,7 @@ class Keys(_Strict):
     keys: tuple[Key, ...] = ()
 
     @model_validator(mode="after")
-    def _are_different(self) -> Self:
+    def _check_distinct(self) -> Self:
         for what in ("id", "name"):
             if len({getattr(key, what) for key in self.keys}) < len(self.keys):
                 raise ValueError(f"two keys have the same {what}")
