@@ -85,7 +85,19 @@ async def test_an_alias_is_a_version_on_every_route_of_predictions(repository):
             "/v2/models/small/versions/stable/infer", json={"inputs": [tensor]}
         )
         assert answer.json()["model_version"] == "1"
-        described = await service.client.get("/v1/models/small/versions/stable")
+        series = {"type": "univariate_time_series", "name": "A", "series": [1, 2, 100]}
+        forecast = {
+            "model": "small",
+            "model_version": "stable",
+            "inputs": [series | {"frequency": "hour"}],
+            "options": {"horizon": 1},
+        }
+        answer = await service.client.post("/v1/timeseries/forecast", json=forecast)
+        assert answer.json()["model_version"] == "1"
+        path = "/v1/models/small/versions/stable"
+        answer = await service.client.post(f"{path}/backtest", json={"series": [list(range(9))]})
+        assert answer.json()["version"] == 1
+        described = await service.client.get(path)
         assert described.status_code == 200
         await call(service, "PUT", "/aliases/stable", {"version": 2})
         assert await asked(service, "stable") == (2, 2)

@@ -143,7 +143,9 @@ def _not_a_number(
 ) -> InvalidRequest:
     index = next(index for index, value in enumerate(flat) if type(value) not in wanted.numbers)
     noun = "a whole number" if wanted.numbers == {int} else "a number or null"
-    got = "a fraction" if type(flat[index]) is float else kind_of(flat[index])
+    got = (
+        "a fraction, or one beyond 64 bits" if type(flat[index]) is float else kind_of(flat[index])
+    )
     return InvalidRequest(f"{place}{subscript(index, shape)}", f"expected {noun}, got {got}")
 
 
