@@ -16,10 +16,12 @@ help: ## list the targets
 
 setup: $(STAMP) ## make the environment in .venv, with .venv/bin/seqserve
 
+# Compiled on all processors, which pip does on one; some packages hold files for other Pythons.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	touch $@
 
 demo: $(STAMP) ## train three models on real data, serve them, forecast; KEEP=0 ends by itself, EPOCHS=3 trains for so long
@@ -28,8 +30,14 @@ demo: $(STAMP) ## train three models on real data, serve them, forecast; KEEP=0 
 test: $(STAMP) ## the whole suite: linters, types, architecture, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory --jobs 2 types tests
+
+.PHONY: types tests
+types: $(STAMP)
+	$(BIN)/mypy
+
+tests: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(TESTERS) --maxprocesses 8 --dist worksteal
 
 zoo: $(STAMP) ## make the committed models again

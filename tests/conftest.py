@@ -26,6 +26,16 @@ def sessions_file(tmp_path_factory):
     os.environ["SEQSERVE_STORE"] = f"sqlite:///{tmp_path_factory.mktemp('sessions')}/sessions.db"
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that may take longest, lest the last one be waited for alone."""
+    items.sort(key=_seconds_allowed, reverse=True)
+
+
+def _seconds_allowed(item):
+    marker = item.get_closest_marker("timeout")
+    return max(marker.args[0] if marker else 0, int(item.config.getini("timeout")))
+
+
 def pytest_collection_finish():
     """Spare the collector what all tests import: it would look at torch again in each of them."""
     gc.collect()
