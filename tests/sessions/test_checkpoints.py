@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from service.sessions.checkpoints import Checkpoints
+from tests.doubles import PATIENCE
 
 WRITES = 5000
 PAGE = 4096
@@ -30,6 +31,8 @@ def write(writer, checkpoints) -> None:
     for number in range(WRITES):
         writer.execute("INSERT INTO number VALUES (?)", (number,))
         checkpoints.written(writer, PAGE)
+        if number % 100 == 0 and checkpoints._first_half is not None:
+            checkpoints._first_half.result(PATIENCE)  # a busy machine may starve the thread
     checkpoints.close()
 
 
