@@ -22,7 +22,8 @@ from service.settings import Settings
 KEEPER, LOADED, SERVING, ALIVE = "keeper", "loaded", "serving", "alive"
 TAKE, STOP = "take", "stop"
 
-BEAT = 1.0  # seconds between two signs of life
+BEAT = 1.0  # seconds between two signs of life, at most
+BEATS = 4  # signs of life, at least, in the silence after which a worker is taken to hang
 
 
 def alone(settings: Settings, places: Sequence[Place]) -> int:
@@ -73,7 +74,7 @@ async def _supervised(settings: Settings, number: int, keeper: int, marks: Marks
     async def beat() -> None:
         channel.say(ALIVE)
 
-    async with Repeated("beat", beat, BEAT):
+    async with Repeated("beat", beat, pause_of(settings.hung_s)):
         server = Server(settings, marks)
         await server.load()
         channel.say(LOADED)
@@ -83,6 +84,11 @@ async def _supervised(settings: Settings, number: int, keeper: int, marks: Marks
             channel.say(SERVING)
             said = await channel.hear()
         await server.stop(float(said.value or 0))
+
+
+def pause_of(hung_seconds: float) -> float:
+    """Return the seconds between two signs of life of a worker."""
+    return min(BEAT, hung_seconds / BEATS)
 
 
 def _run(serving: Coroutine[None, None, None]) -> int:

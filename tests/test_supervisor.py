@@ -14,6 +14,7 @@ import pytest
 from examples.serving import Served, serving
 from service.settings import Settings
 from service.supervisor import Supervisor
+from service.worker import pause_of
 from tests.http.inprocess import weeks
 
 PREDICT = "/v1/models/co2-gru/predict"
@@ -77,6 +78,11 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path):
         assert httpx.post(service.url + PREDICT, json=ONE, timeout=15).is_success
         assert worker not in service.workers()
         assert f"Worker {worker} hangs" in log.read_text()
+
+
+def test_a_worker_gives_several_signs_of_life_before_it_is_taken_to_hang():
+    least = min(each.ge for each in Settings.model_fields["hung_s"].metadata)
+    assert pause_of(least) <= least / 4
 
 
 def test_a_worker_told_to_end_by_itself_finishes_and_is_replaced(tmp_path):
