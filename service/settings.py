@@ -33,7 +33,9 @@ ZOO = INSTALLED
 class Settings(BaseSettings):
     """Every setting, ``SEQSERVE_<NAME>`` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="SEQSERVE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="SEQSERVE_", frozen=True, extra="ignore", allow_inf_nan=False
+    )
 
     models: Path = Field(ZOO, description="the repository of models to serve")
     states: Path | None = Field(

@@ -74,8 +74,17 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(repository, words, says)
     assert not repository.states.path("small").exists()
 
 
-def test_a_wrong_setting_ends_a_command_with_one_line(repository, monkeypatch):
-    monkeypatch.setenv("SEQSERVE_WORKERS", "many")
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("SEQSERVE_WORKERS", "many", "a valid integer"),
+        ("SEQSERVE_SESSION_IDLE_S", "inf", "a finite number"),  # no time to expire at follows
+    ],
+)
+def test_a_wrong_setting_ends_a_command_with_one_line(
+    repository, monkeypatch, name, value, problem
+):
+    monkeypatch.setenv(name, value)
     result = versions(repository, "show", "small")
     assert result.exit_code == 2
-    assert "Error: SEQSERVE_WORKERS: Input should be a valid integer" in result.output
+    assert f"Error: {name}: Input should be {problem}" in result.output
