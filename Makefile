@@ -85,6 +85,7 @@ soak: $(STAMP) ## watch the memory of a service for an hour, then with a planted
 nightly: $(STAMP) ## what takes minutes: the soak in five, the bound what five minutes can tell
 	KEEP=0 $(BIN)/python -m examples.demo
 	$(BIN)/python -m benchmarks.soak --minutes 5 --warm-up 0.4 --every 2 --bound 120
+	$(BIN)/python -m tests.fuzz.drawn
 	$(BIN)/python -m benchmarks.reloads
 	$(BIN)/python -m benchmarks.activations
 	$(BIN)/python -m benchmarks.publications

@@ -1,5 +1,6 @@
 """Advance streams by running their models on new inputs; no store."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,8 +8,8 @@ from typing import NamedTuple
 from models.contract import StateKind
 from service.engine.admission import unfit_steps
 from service.engine.core import LoadedModel
-from service.engine.errors import EngineError, NonFinitePrediction
-from service.engine.jobs import Answer, Array
+from service.engine.errors import EngineError, InferenceFailed, NonFinitePrediction
+from service.engine.jobs import Answer, Array, Row
 from service.sessions.stream import Read, Stream, advance, answerable, ask, chunks
 
 
@@ -37,7 +38,7 @@ async def take(
     Have every stream read its inputs, in batches shared with all other requests.
 
     An error of one stream, in its values or its answer, becomes its ``error`` and does not affect
-    the others.  Raises Overloaded, InferenceFailed or EngineStopped, which fail all.
+    the others.  Raises Overloaded or EngineStopped, which fail all.
     """
     values = [each.inputs.values for each in advances]
     futures = [each.inputs.future for each in advances]
@@ -68,11 +69,32 @@ async def _run(
             rows.append(ask(each.stream, values, future, card, explain=explain))
         else:
             reads.append((each, Read(each.stream, values, None, told=False)))
-    answers, _ = await model.batcher.predict(rows, background=background)
+    answers = await _answers(model, rows, background=background)
     for (each, values, told), answer in zip(asked, answers, strict=True):
-        if answer.finite:
+        if isinstance(answer, InferenceFailed):
+            each.error = answer
+        elif answer.finite:
             reads.append((each, Read(each.stream, values, answer, told)))
         else:
             each.error = NonFinitePrediction(0, "values")
     for (each, read), stream in zip(reads, advance([r for _, r in reads], card), strict=True):
         each.stream, each.answer = stream, read.answer if read.told else None
+
+
+async def _answers(
+    model: LoadedModel, rows: Sequence[Row], *, background: bool
+) -> Sequence[Answer | InferenceFailed]:
+    """Ask for all at once and, where the model fails on them, for each by itself."""
+
+    async def alone(row: Row) -> Answer | InferenceFailed:
+        try:
+            (answer,), _ = await model.batcher.predict([row], background=background)
+        except InferenceFailed as exc:
+            return exc
+        return answer
+
+    try:
+        answers, _ = await model.batcher.predict(rows, background=background)
+    except InferenceFailed as exc:
+        return await asyncio.gather(*map(alone, rows)) if len(rows) > 1 else [exc]
+    return answers

@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from service.engine.errors import InvalidSequence
+from service.engine.errors import InferenceFailed, InvalidSequence
 from service.sessions.errors import (
     OtherPayload,
     SessionGone,
@@ -44,6 +44,25 @@ async def test_a_window_session_sees_its_last_inputs_and_says_nothing_before_the
 async def test_a_history_longer_than_one_run_is_read_whole(house):
     session = await house.open(history=list(range(100)))
     assert await house.says(session, 1, 0) == {"step": 1, "count": 101, "said": sum(range(100))}
+
+
+async def test_a_step_that_the_model_fails_on_fails_no_other_of_its_request(house, monkeypatch):
+    runner = (await house.model(SUM)).batcher._runner
+    run = runner.run
+
+    def failing(rows):
+        if any(row.sequence.max() > 100 for row in rows):
+            raise RuntimeError("too much")
+        return run(rows)
+
+    sessions = [await house.open() for _ in range(3)]
+    values = [1, 101, 3]
+    steps = [Number(each, 1, (value,)) for each, value in zip(sessions, values, strict=True)]
+    monkeypatch.setattr(runner, "run", failing)
+    told = await house.take(*steps)
+    assert [type(each) for each in told] == [Taken, InferenceFailed, Taken]
+    assert [orjson.loads(told[place].body)["said"] for place in (0, 2)] == [1, 3]
+    assert (await house.says(sessions[1], 1, 2))["said"] == 2  # nothing of it was kept
 
 
 async def test_the_last_step_again_is_answered_byte_for_byte_and_changes_nothing(house):
