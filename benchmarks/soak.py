@@ -100,9 +100,9 @@ def main(  # noqa: PLR0913  one option each
     """Watch a service, first as it is and then with a leak."""
     plan = Plan(minutes * 60, minutes * 60 * warm_up, every, clients, leak)
     warming, clean, leaking, traffic = asyncio.run(_watch(plan))
+    _print(traffic, warming, clean)
     if looks is not None:
         _write(looks, {"warming": warming, "clean": clean, "leaking": leaking})
-    _print(traffic, warming, clean)
     found = clean.slope(KIND)
     verdict, holds = _judge(found, bound)
     click.echo(verdict)

@@ -32,8 +32,8 @@ def look(pid: int) -> Look:
 
 
 def lasting(looks: Sequence[Look]) -> set[int]:
-    """Return the processes that were there at every look."""
-    return set.intersection(*(set(each) for each in looks))
+    """Return the processes that were there at every look; none if nobody looked."""
+    return set.intersection(*map(set, looks)) if looks else set()
 
 
 def ended(looks: Sequence[Look]) -> set[int]:

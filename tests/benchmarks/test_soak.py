@@ -80,6 +80,7 @@ def test_who_comes_and_goes_is_not_counted():
     worker, checker = Footprint(3, 2, 1), Footprint(300, 200, 100)
     looks = [{1: worker, 2: worker}, {1: worker, 2: worker, 3: checker}, {1: worker, 2: worker}]
     assert [total(each, lasting(looks)) for each in looks] == [Footprint(6, 4, 2)] * 3
+    assert not lasting([])
     assert not ended(looks)
     assert ended([*looks, {1: worker, 4: worker}]) == {2}
 
