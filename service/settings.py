@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     max_elements: Annotated[int, Field(ge=1)] = Field(
         1_000_000, description="numbers, arrays and objects in one JSON body"
     )
+    max_depth: Annotated[int, Field(ge=1, le=32)] = Field(
+        32, description="arrays and objects in each other in one JSON body, at most 32"
+    )
     request_timeout_ms: Annotated[int, Field(ge=1)] = Field(
         30_000, description="deadline of a request that sets none, or a longer one"
     )

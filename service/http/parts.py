@@ -50,5 +50,6 @@ def _limits(settings: Settings) -> Limits:
         request_timeout_ms=settings.request_timeout_ms,
         max_steps=settings.max_steps,
         max_elements=settings.max_elements,
+        max_depth=settings.max_depth,
         reading=Reading(BODIES * settings.max_body_bytes),
     )

@@ -11,7 +11,6 @@ from service.http.errors import BodyTooLarge, ClientGone, UnsupportedMediaType
 from service.http.request.inflate import Inflater
 from service.http.request.limits import Limits
 from service.http.request.reading import LARGE, Hold
-from service.http.schemas.document import check_elements
 
 Value = TypeVar("Value")
 
@@ -41,8 +40,7 @@ async def read(request: Request, limits: Limits, form: Form[Value]) -> Value:
     """
 
     def value(body: bytes) -> Value:
-        if len(body) > limits.max_elements:
-            check_elements(form.text(body), limits.max_elements)
+        limits.check(form.text(body))
         return form.read(body)
 
     _check_headers(request, limits.max_body_bytes, form.accepted)

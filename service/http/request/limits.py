@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from service.http.errors import DeadlineExceeded, MalformedRequest, RequestTimeout
 from service.http.request.reading import LARGE, Reading
+from service.http.schemas.document import DEEPEST, check_depth, check_elements
 
 TIMEOUT = "x-request-timeout-ms"
 _DIGITS = 9  # of a header's number
@@ -19,12 +20,22 @@ class Limits:
     request_timeout_ms: int
     max_steps: int = 10_000  # of sessions, in one request
     max_elements: int = 1_000_000  # numbers, arrays and objects of one document
+    max_depth: int = DEEPEST  # arrays and objects in each other
     reading: Reading = field(default_factory=lambda: Reading(2**27))
 
     @property
     def plain_bytes(self) -> int:
         """The most bytes of a body that nothing must be asked of before it is read at once."""
+        if self.max_depth < DEEPEST:  # which reading it would allow
+            return 0
         return min(self.max_body_bytes, self.max_elements, LARGE)
+
+    def check(self, text: bytes) -> None:
+        """Raise TooManyElements or MalformedRequest for a JSON text that no one should read."""
+        if len(text) > self.max_elements:
+            check_elements(text, self.max_elements)
+        if self.max_depth < DEEPEST:
+            check_depth(text, self.max_depth)
 
     def deadline_ms(self, asked: str | None) -> int:
         """Return the deadline in milliseconds a header asked for; raise MalformedRequest."""

@@ -11,7 +11,7 @@ from service.http.problems.table import document
 from service.http.request.limits import Limits
 from service.http.request.reading import LARGE, Hold
 from service.http.routes.steps import one
-from service.http.schemas.document import check_elements, parse
+from service.http.schemas.document import parse
 from service.http.schemas.steps import NamedStep, read_named
 from service.keys.errors import AccessError
 from service.sessions.sessions import Sessions
@@ -71,8 +71,7 @@ class Talk:
 
     def _step(self, message: bytes) -> NamedStep | bytes:
         try:
-            if len(message) > self.limits.max_elements:
-                check_elements(message, self.limits.max_elements)
+            self.limits.check(message)
             return read_named(parse(message), "")
         except RequestError as exc:
             return self._refusal(exc)

@@ -52,6 +52,12 @@ def check_elements(text: bytes, most: int) -> None:
         raise TooManyElements(most, found)
 
 
+def check_depth(text: bytes, most: int) -> None:
+    """Raise MalformedRequest for arrays and objects in each other more than ``most`` deep."""
+    if count(text, b"[") + count(text, b"{") > most and depth(outside_strings(text)) > most:
+        raise MalformedRequest(f"The body is nested more than {most} deep.")
+
+
 def _keys(value: object) -> int:
     """
     Return how many keys the objects of a document have.

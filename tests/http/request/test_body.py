@@ -12,6 +12,7 @@ import pytest
 
 from service.http.errors import BodyTooLarge, TooManyBodies, UnsupportedEncoding
 from service.http.request.inflate import Inflater
+from service.http.request.limits import Limits
 from service.http.request.reading import LARGE, Hold, Reading
 from tests.http.inprocess import GRU, SMALL, Service, running, weeks
 
@@ -188,3 +189,21 @@ async def test_a_body_counts_until_its_reading_has_ended_even_if_nobody_waits_fo
         go.set()
         await asyncio.to_thread(reading.submit(int).result)
         assert reading.held == 0
+
+
+async def test_a_body_may_be_as_deep_as_the_setting_says_and_no_deeper():
+    flat, rows = weeks(30), [[value] for value in weeks(30)]
+    settings = SMALL.model_copy(update={"max_depth": 3})
+    async with running(settings) as service:
+        for body, status in (
+            ({"sequences": [flat]}, 200),
+            ({"sequences": [rows]}, 400),
+            ({"sequences": [{"id": "]]]", "values": flat}]}, 400),
+            ({"sequences": [flat], "quantiles": [0.1]}, 200),
+        ):
+            answer = await service.predict(body)
+            assert answer.status_code == status
+        assert answer.json()["predictions"]
+        told = await service.predict({"sequences": [rows]})
+    assert told.json()["detail"] == "The body is nested more than 3 deep."
+    assert Limits(64, 200_000, 30_000, max_depth=3).plain_bytes == 0  # none takes the short way
