@@ -8,6 +8,9 @@ TESTERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # What loses to ridge on held-out data is published only with --anyway; the cards say so.
 LOSE_TO_RIDGE := co2-lstm co2-stream-gru elnino-attention
 
+# Properties of which every example is an export.
+EXPORTS := tests/training/test_parity.py tests/training/classify/test_classifier.py
+
 .PHONY: setup demo test zoo bench bench-device bench-models bench-lengths figures simulate crashes reloads activations fuzz soak nightly publications halfopen lock clean
 .DEFAULT_GOAL := help
 
@@ -84,6 +87,7 @@ soak: $(STAMP) ## watch the memory of a service for an hour, then with a planted
 
 nightly: $(STAMP) ## what takes minutes: the soak in five, the bound what five minutes can tell
 	KEEP=0 $(BIN)/python -m examples.demo
+	$(BIN)/python -m pytest -q --hypothesis-profile nightly $(EXPORTS)
 	$(BIN)/python -m benchmarks.soak --minutes 5 --warm-up 0.4 --every 2 --bound 120
 	$(BIN)/python -m tests.fuzz.drawn
 	$(BIN)/python -m benchmarks.reloads

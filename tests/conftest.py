@@ -4,9 +4,12 @@ import gc
 import os
 
 import pytest
+from hypothesis import settings
 
 # Several processes test at once, and more serve; each would take as many threads as processors.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where every example is an export, `make test` draws a few and `make nightly` five times as many.
+settings.register_profile("nightly", max_examples=5 * settings.default.max_examples)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,5 +41,6 @@ def _seconds_allowed(item):
 
 def pytest_collection_finish():
     """Spare the collector what all tests import: it would look at torch again in each of them."""
+    gc.set_threshold(50_000, 20, 50)  # as in a service
     gc.collect()
     gc.freeze()

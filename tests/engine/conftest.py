@@ -1,5 +1,7 @@
 """Real small networks, exported once for all tests of the engine."""
 
+import fcntl
+
 import numpy as np
 import pytest
 import torch
@@ -52,13 +54,23 @@ def export(kind, path, *, missing) -> ModelCard:
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory):
-    """Return the files of a GRU, an LSTM and an attention model; only the LSTM knows no gaps."""
-    folder = tmp_path_factory.mktemp("zoo")
+def zoo(request, tmp_path_factory):
+    """
+    Return the files of a GRU, an LSTM and an attention model; only the LSTM knows no gaps.
+
+    Of the processes that test at once, the first to ask exports them for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if hasattr(request.config, "workerinput") else base) / "zoo"
+    folder.mkdir(exist_ok=True)
+    paths = {kind: folder / f"{kind}.onnx" for kind in ("gru", "lstm", "attention")}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    paths = {kind: folder / f"{kind}.onnx" for kind in ("gru", "lstm", "attention")}
-    for kind, path in paths.items():
-        export(kind, path, missing=kind != "lstm")
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for kind, path in paths.items():
+            if not path.exists():
+                export(kind, folder / "new.onnx", missing=kind != "lstm")
+                (folder / "new.onnx").rename(path)
     torch.set_num_threads(threads)
     return paths

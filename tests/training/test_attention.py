@@ -1,5 +1,7 @@
 """Self-attention is its equation, in torch and in ONNX Runtime; nobody sees what they must not."""
 
+from functools import cache
+
 import numpy as np
 import onnx
 import pytest
@@ -173,6 +175,20 @@ def test_causal_window_and_positions_each_make_another_network():
         assert all((one - other).abs().max() > 1e-3 for other in answers[:number])
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Return what returns a recipe, its network, its card and its file, which is written once."""
+
+    @cache
+    def one(**chosen):
+        asked = recipe(heads=2, **chosen)
+        network = drawn(asked)
+        path = tmp_path_factory.mktemp("models") / "1.onnx"
+        return asked, network, write_model(network, card_of(asked), path), path
+
+    return one
+
+
 @pytest.mark.parametrize(
     "chosen",
     [
@@ -183,11 +199,8 @@ def test_causal_window_and_positions_each_make_another_network():
     ],
     ids=lambda chosen: " ".join(f"{key} {value}" for key, value in chosen.items()),
 )
-def test_the_file_answers_as_the_equation_and_the_service_takes_it(chosen, tmp_path):
-    asked = recipe(heads=2, **chosen)
-    network = drawn(asked)
-    path = tmp_path / "1.onnx"
-    card = write_model(network, card_of(asked), path)
+def test_the_file_answers_as_the_equation_and_the_service_takes_it(chosen, written):
+    asked, network, card, path = written(**chosen)
     assert check_parity(network, path, card) < TOLERANCE / 10
     runner = OnnxRunner(path, Device("cpu", "a test"))
     check(runner, runner.card, "cpu")
@@ -202,22 +215,17 @@ def test_the_file_answers_as_the_equation_and_the_service_takes_it(chosen, tmp_p
         assert answer.attention.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_local_attention_holds_no_square_of_the_time(tmp_path):
+def test_local_attention_holds_no_square_of_the_time(written):
     """Twice the steps, twice the numbers that the graph computes: counted, not timed."""
-    asked = recipe(heads=2, window=8, causal=True, positions="rotary")
-    path = tmp_path / "1.onnx"
-    write_model(drawn(asked), card_of(asked), path)
-    full, local = (numbers(path_of, tmp_path) for path_of in (None, path))
+    full = numbers(written(causal=True, positions="rotary"))
+    local = numbers(written(window=5, causal=True, positions="rotary", readout="window"))
     assert local[1] / local[0] < 2.2
     assert full[1] / full[0] > 3
 
 
-def numbers(path, folder) -> list[int]:
+def numbers(found) -> list[int]:
     """Return the elements that all nodes put out, of 256 and of 512 steps."""
-    if path is None:
-        asked = recipe(heads=2, causal=True, positions="rotary")
-        path = folder / "full.onnx"
-        write_model(drawn(asked), card_of(asked), path)
+    *_, path = found
     return [elements(onnx.load(path), steps) for steps in (256, 512)]
 
 

@@ -141,7 +141,7 @@ def units(network, card, sequences):
 
 
 @pytest.mark.timeout(600)  # an export takes seconds, and a slow machine twice as many
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=settings.default.max_examples // 25, deadline=None)
 @given(
     networks,
     shapes,

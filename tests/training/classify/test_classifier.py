@@ -51,9 +51,17 @@ def rows(count, *, missing=False, seed=0) -> list[Row]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["gru", "lstm", "rnn"])
-@pytest.mark.parametrize("classes", [2, 7, 33])
-@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "classes", "missing"),
+    [
+        ("gru", 2, False),
+        ("lstm", 7, False),
+        ("rnn", 33, False),
+        ("gru", 33, True),
+        ("lstm", 2, True),
+        ("rnn", 7, True),
+    ],
+)
 def test_a_row_gets_the_same_bits_in_any_batch(tmp_path, kind, classes, missing):
     network, card = prepare(kind, classes, missing=missing)
     path = tmp_path / "1.onnx"
@@ -69,7 +77,7 @@ def test_a_row_gets_the_same_bits_in_any_batch(tmp_path, kind, classes, missing)
                 assert np.array_equal(answer.predictions, single)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=settings.default.max_examples // 20, deadline=None)
 @given(
     kind=st.sampled_from(["gru", "lstm", "rnn", "attention", "gru+dot", "lstm+concat"]),
     segment=st.sampled_from([None, 3]),
