@@ -59,7 +59,9 @@ class LocalAttention:
         q = self._cut(queries, 0, 0)
         k, v = (self._cut(each, self.before, self.after) for each in (keys, values))
         found = functional.scaled_dot_product_attention(q, k, v, attn_mask=self.visible)
-        joined = found.transpose(1, 2).reshape(len(queries), -1, heads, width)
+        # len() would fix the number of rows, and the exporter begin again another way.
+        rows = queries.shape[0]
+        joined = found.transpose(1, 2).reshape(rows, self.blocks * self.size, heads, width)
         return joined[:, : self.time]
 
     def _cut(self, x: Tensor, before: int, after: int) -> Tensor:
@@ -69,7 +71,7 @@ class LocalAttention:
         padding = (0, 0, before * self.size, missing + after * self.size)
         padded = functional.pad(x.flatten(2), padding)
         total = before + self.blocks + after
-        cut = padded.reshape(len(x), total, self.size, heads * width)
+        cut = padded.reshape(x.shape[0], total, self.size, heads * width)
         near = [cut[:, shift : shift + self.blocks] for shift in range(before + 1 + after)]
         joined = torch.cat(near, dim=2).flatten(0, 1)
-        return joined.reshape(len(joined), -1, heads, width).transpose(1, 2)
+        return joined.reshape(*joined.shape[:2], heads, width).transpose(1, 2)
