@@ -4,7 +4,8 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.repository import INSTALLED, Repository
@@ -88,7 +89,9 @@ class Settings(BaseSettings):
         250, description="foretold wait over which newcomers get a 503, until it is over"
     )
     max_sequences: Annotated[int, Field(ge=1)] = Field(
-        1_024, description="sequences in one request"
+        1_024,
+        description="sequences in one request; no more than a queue holds",
+        validate_default=True,
     )
     max_body_bytes: Annotated[int, Field(ge=1)] = Field(
         16 * 2**20, description="bytes in one request's body, inflated if it was compressed"
@@ -183,6 +186,19 @@ class Settings(BaseSettings):
         "json", description="one JSON object a line, or text"
     )
     access_log: bool = Field(default=True, description="one log line a request")
+
+    @field_validator("max_sequences")
+    @classmethod
+    def _may_wait(cls, sequences: int, others: ValidationInfo) -> int:
+        """Refuse to allow requests that no queue could ever take: they would get 503 for ever."""
+        room = others.data.get("max_waiting", sequences)  # absent if it is wrong itself
+        if sequences > room:
+            raise PydanticCustomError(
+                "more_than_wait",
+                "{sequences} is more than SEQSERVE_MAX_WAITING, {room}: none such could wait",
+                {"sequences": sequences, "room": room},
+            )
+        return sequences
 
     def figures(self) -> dict[str, int | float | None]:
         """Return the settings that are numbers, by name; a secret or a path never is."""

@@ -29,7 +29,7 @@ from service.sessions.shadows import Seen, Shadows
 from service.sessions.steps import Advance, take
 from service.sessions.store import Change, Conflict, Store, Stored
 from service.sessions.stream import Stream
-from service.sessions.turns import Forecast, Step, Taken, Told, Turn, rounds
+from service.sessions.turns import AT_ONCE, Forecast, Step, Taken, Told, Turn, rounds
 
 Clock = Callable[[], float]
 ABREAST = 3  # concurrent turns of a request: one is stored while the next is computed
@@ -94,7 +94,9 @@ class Stepper:
         ``model`` is named, sessions of other models are not found.
         """
         told: list[Told | None] = [None] * len(steps)
-        caller, free = Caller(tenant, model), asyncio.Semaphore(ABREAST)
+        room = self._engine.options.policy.max_waiting  # which one request never overflows
+        abreast = min(ABREAST, room)
+        caller, free = Caller(tenant, model), asyncio.Semaphore(abreast)
 
         async def take_turn(places: Sequence[int]) -> None:
             turn = Turn(caller, [steps[place] for place in places])
@@ -103,7 +105,7 @@ class Stepper:
             for place, step in zip(places, turn.steps, strict=True):
                 told[place] = turn.told[step.session]
 
-        for turns in rounds([step.session for step in steps]):
+        for turns in rounds([step.session for step in steps], min(AT_ONCE, room // abreast)):
             if len(turns) == 1:
                 await take_turn(turns[0])
                 continue

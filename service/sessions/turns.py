@@ -100,7 +100,7 @@ class Turn:
         return StepsReport(len(taken) - replayed, replayed, refused, self._store_seconds, seconds)
 
 
-def rounds(sessions: Sequence[str]) -> Iterator[list[list[int]]]:
+def rounds(sessions: Sequence[str], at_once: int = AT_ONCE) -> Iterator[list[list[int]]]:
     """
     Group steps, given the session of each, into rounds of turns; yield lists of step indices.
 
@@ -115,4 +115,4 @@ def rounds(sessions: Sequence[str]) -> Iterator[list[list[int]]]:
             found.append([])
         found[turn].append(place)
     for places in found:
-        yield [places[begin : begin + AT_ONCE] for begin in range(0, len(places), AT_ONCE)]
+        yield [places[begin : begin + at_once] for begin in range(0, len(places), at_once)]

@@ -77,8 +77,18 @@ def test_what_cannot_be_is_one_line_and_changes_nothing(repository, words, says)
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("SEQSERVE_WORKERS", "many", "a valid integer"),
-        ("SEQSERVE_SESSION_IDLE_S", "inf", "a finite number"),  # no time to expire at follows
+        (
+            "SEQSERVE_WORKERS",
+            "many",
+            "WORKERS: Input should be a valid integer, unable to parse string as an integer",
+        ),
+        ("SEQSERVE_SESSION_IDLE_S", "inf", "SESSION_IDLE_S: Input should be a finite number"),
+        (
+            "SEQSERVE_MAX_WAITING",
+            "1023",
+            "MAX_SEQUENCES: 1024 is more than SEQSERVE_MAX_WAITING, 1023: none such could wait",
+        ),
+        ("SEQSERVE_MAX_WAITING", "0", "MAX_WAITING: Input should be greater than or equal to 1"),
     ],
 )
 def test_a_wrong_setting_ends_a_command_with_one_line(
@@ -87,4 +97,4 @@ def test_a_wrong_setting_ends_a_command_with_one_line(
     monkeypatch.setenv(name, value)
     result = versions(repository, "show", "small")
     assert result.exit_code == 2
-    assert f"Error: {name}: Input should be {problem}" in result.output
+    assert result.output.endswith(f"Error: SEQSERVE_{problem}\n")

@@ -186,12 +186,21 @@ async def test_unknown_paths_and_wrong_methods_are_problems_too(
 
 
 async def test_more_sequences_than_may_wait_are_refused_at_once():
-    async with running(SMALL.model_copy(update={"max_waiting": 3})) as service:
+    crowded = SMALL.model_copy(update={"max_waiting": 3})  # as by others; a command refuses it
+    async with running(crowded) as service:
         answer = await service.predict({"sequences": [GOOD] * 4})
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
         assert answer.json()["type"] == "urn:seqserve:problem:overloaded"
         assert (await service.predict({"sequences": [GOOD] * 3})).status_code == 200
+
+
+async def test_the_largest_request_is_served_and_a_larger_one_told_so_where_no_more_may_wait():
+    async with running(SMALL.model_copy(update={"max_sequences": 3, "max_waiting": 3})) as service:
+        assert (await service.predict({"sequences": [GOOD] * 3})).status_code == 200
+        answer = await service.predict({"sequences": [GOOD] * 4})
+        assert answer.status_code == 422
+        assert "expected 1 to 3 sequences, got 4" in answer.json()["detail"]
 
 
 async def test_no_problem_repeats_what_the_caller_sent(service: Service):

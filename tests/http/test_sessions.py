@@ -223,6 +223,16 @@ async def test_steps_of_many_sessions_go_in_one_request(service):
     assert alone.json() == told[5]["answer"]
 
 
+@pytest.mark.parametrize("room", [1, 2, 5])
+async def test_a_request_of_more_steps_than_may_wait_is_taken_whole(tmp_path, room):
+    few = SMALL.model_copy(update={"max_sequences": room, "max_waiting": room})
+    async with running(few, SqliteStore(tmp_path / "sessions.db")) as service:
+        sessions = [(await opened(service))["session"] for _ in range(17)]
+        steps = [{"session": one, "step": 1, "values": weeks(30)} for one in sessions]
+        answer = await service.client.post(f"/v1/models/{GRU}/steps", json={"steps": steps})
+        assert [one["status"] for one in answer.json()["answers"]] == [200] * 17
+
+
 async def test_each_of_many_steps_says_whether_it_may_be_sent_again(service, monkeypatch):
     session = (await opened(service, {"values": weeks(30)}))["session"]
 
