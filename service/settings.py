@@ -109,10 +109,10 @@ class Settings(BaseSettings):
         8_192, description="bytes of a URI; a longer one gets a 414"
     )
     max_header_bytes: Annotated[int, Field(ge=1)] = Field(
-        32_768, description="bytes of a request's headers; more get a 431"
+        32_768, description="bytes of a request's headers, and of its trailers; more get a 431"
     )
     max_headers: Annotated[int, Field(ge=1)] = Field(
-        100, description="headers of a request; more get a 431"
+        100, description="headers of a request, and trailers; more get a 431"
     )
     max_chunks: Annotated[int, Field(ge=1)] = Field(
         65_536, description="chunks of a chunked body; more get a 400"

@@ -206,7 +206,7 @@ def test_a_body_shorter_than_declared_and_then_the_end_is_no_work(service):
 def test_chunks_with_extensions_and_trailers_are_a_body(service):
     half = len(BODY) // 2
     body = b"%x;a=b\r\n%b\r\n%X\r\n%b\r\n" % (half, BODY[:half], len(BODY) - half, BODY[half:])
-    raw = chunked(body + b"0\r\nContent-Type: text/plain\r\n\r\n")
+    raw = chunked(body + b"0\r\n" + b"Content-Type: text/plain\r\n" * 100 + b"\r\n")
     with connect(service) as connection:
         connection.sendall(raw)
         assert one_answer(connection).status == 200

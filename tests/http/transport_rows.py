@@ -26,6 +26,11 @@ def chunked(body: bytes) -> bytes:
     return request(b"Transfer-Encoding: chunked\r\n", body=body)
 
 
+def ended(*trailers: bytes) -> bytes:
+    """Return a chunked POST with these trailers, which end in CRLF each."""
+    return chunked(b"2\r\n{}\r\n0\r\n" + b"".join(trailers) + b"\r\n")
+
+
 _MALFORMED = {
     "garbage": b"\x00\x01\xfe\xffgarbage\r\n\r\n",
     "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
@@ -85,4 +90,7 @@ ROWS = [
         431,
         "headers-too-large",
     ),
+    Row("a long trailer", ended(b"X-A: " + b"a" * 33_000 + b"\r\n"), 431, "headers-too-large"),
+    Row("long trailers", ended(*[b"X-A: " + b"a" * 990 + b"\r\n"] * 34), 431, "headers-too-large"),
+    Row("101 trailers", ended(*[b"X-A: 1\r\n"] * 101), 431, "headers-too-large"),
 ]

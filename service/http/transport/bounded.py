@@ -57,7 +57,9 @@ class Bounded(Patient):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._stage is not HEAD:
-            return  # a trailer, and nobody here reads one
+            if self._chunks is not None:
+                self._chunks.trailer(name, value)  # which nobody here reads
+            return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True

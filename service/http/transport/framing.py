@@ -73,19 +73,29 @@ def explain(error: HttpParserError) -> RequestError | None:
 
 
 class Chunks:
-    """The framing of a chunked body: its chunks are counted, and all that is not body."""
+    """The framing of a chunked body: chunks and trailers are counted, and all that is not body."""
 
-    __slots__ = ("_bounds", "_count", "_framing")
+    __slots__ = ("_bounds", "_count", "_framing", "_trailers", "_trailing")
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._count = self._framing = 0
+        self._count = self._framing = self._trailers = self._trailing = 0
 
     def begin(self) -> None:
         """Count one; raise MalformedHttp if there are too many."""
         self._count += 1
         if self._count > self._bounds.max_chunks:
             raise MalformedHttp(f"A body may have at most {self._bounds.max_chunks} chunks.")
+
+    def trailer(self, name: bytes, value: bytes) -> None:
+        """Count one; raise HeadersTooLarge for more, or longer ones, than a head may have."""
+        self._trailers += 1
+        self._trailing += len(name) + len(value) + _AROUND
+        if self._trailers > self._bounds.max_headers:
+            raise HeadersTooLarge(f"There may be at most {self._bounds.max_headers} trailers.")
+        if self._trailing > self._bounds.max_header_bytes:
+            most = self._bounds.max_header_bytes
+            raise HeadersTooLarge(f"The trailers may have at most {most} bytes.")
 
     def body(self, size: int) -> None:
         """Hear of bytes that belong to the body."""
