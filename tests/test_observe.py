@@ -109,6 +109,20 @@ def test_every_metric_that_is_told_is_in_the_documentation(told):
     assert families - {"up"} == documented
 
 
+def test_the_panels_of_the_dashboard_lie_side_by_side_and_each_has_its_own_id():
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24
+    assert {y for _, y in cells} == set(range(max(y for _, y in cells) + 1))
+
+
 def test_the_parser_of_this_test_finds_a_metric_that_is_not_there():
     names, labels = asked('sum by (le, x) (rate(no_such_total{a=~"b"}[5m])) > 0.5 and other')
     assert names == {"no_such_total", "other"}
