@@ -218,6 +218,9 @@ async def test_steps_of_many_sessions_go_in_one_request(service):
     assert told[21]["problem"]["expected_step"] == 2
     assert (told[22]["session"], told[22]["step"]) == ("nobody", 1)
     assert "retry_after" not in told[22]["problem"]
+    metrics = (await service.client.get("/metrics")).text
+    assert 'seqserve_session_steps_total{outcome="refused"} 2.0' in metrics
+    assert "seqserve_refused_requests_total{" not in metrics  # the request was answered
     alone = await step(service, sessions[5], 1, {"values": [346.0]})
     assert alone.headers["idempotent-replay"] == "true"
     assert alone.json() == told[5]["answer"]
