@@ -3,6 +3,7 @@ A cache of JSON documents in a folder: each is made once, by one process at a ti
 
 A folder that cannot be read or written, or that other users may write to, is not used: values are
 then made each time.  A process that was stopped while it made a value is not waited for for ever.
+What nobody has read for ``UNREAD`` is removed when something else is made.
 """
 
 import hashlib
@@ -10,10 +11,11 @@ import json
 import logging
 import os
 import platform
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,6 +26,8 @@ from service.engine.cpus import available_cpus
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+UNREAD = 90 * 86_400  # seconds
+_LOCK = re.compile(r"[a-z]+-[0-9a-f]{32}\.lock")  # beside what ``key_of`` names
 _FOLDER, _FILE = 0o700, 0o600  # whatever the umask: what others may write to is not believed
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -46,7 +50,10 @@ class Cache(Generic[T]):
             return found
         with _alone(path, self.patience):
             found = self._read(path)
-            return self._write(path, make()) if found is None else found
+            if found is not None:
+                return found
+            _forget_unread(self.folder)
+            return self._write(path, make())
 
     def put(self, key: str, value: T) -> T:
         """Return the value, after it has replaced the one kept under its key, if it could be."""
@@ -67,6 +74,8 @@ class Cache(Generic[T]):
                 _insist_on_ours(self.folder.stat())
                 _insist_on_ours(found := os.fstat(file.fileno()))
                 value = self.of(json.load(file))
+                with suppress(OSError):  # a read-only folder
+                    os.utime(file.fileno(), (time.time(), found.st_mtime))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
@@ -93,6 +102,26 @@ def _insist_on_ours(found: os.stat_result) -> None:
     """Refuse what another user might have written: a verdict decides what serves."""
     if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_WRITE:
         raise PermissionError("other users may write to it")
+
+
+def _forget_unread(folder: Path) -> None:
+    """Remove what has been neither made nor read for ``UNREAD``, unless it is being made."""
+    with suppress(OSError):
+        _insist_on_ours(folder.stat())
+        for path in folder.iterdir():
+            if _LOCK.fullmatch(path.name):
+                with suppress(OSError):
+                    _forget(path, path.with_suffix(".json"))
+
+
+def _forget(path: Path, kept: Path) -> None:
+    found = (kept if kept.exists() else path).stat()
+    if time.time() - max(found.st_atime, found.st_mtime) < UNREAD:
+        return
+    with path.open("rb") as file:
+        lock(file.fileno(), 0)
+        kept.unlink(missing_ok=True)
+        path.unlink()
 
 
 @contextmanager
