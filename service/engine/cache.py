@@ -75,7 +75,7 @@ class Cache(Generic[T]):
                 _insist_on_ours(found := os.fstat(file.fileno()))
                 value = self.of(json.load(file))
                 with suppress(OSError):  # a read-only folder
-                    os.utime(file.fileno(), (time.time(), found.st_mtime))
+                    os.utime(path.with_suffix(".lock"))  # not the file, which has an age
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
@@ -115,8 +115,7 @@ def _forget_unread(folder: Path) -> None:
 
 
 def _forget(path: Path, kept: Path) -> None:
-    found = (kept if kept.exists() else path).stat()
-    if time.time() - max(found.st_atime, found.st_mtime) < UNREAD:
+    if time.time() - path.stat().st_mtime < UNREAD:
         return
     with path.open("rb") as file:
         lock(file.fileno(), 0)
@@ -132,6 +131,7 @@ def _alone(path: Path, patience: float) -> Iterator[None]:
             path.parent.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
             handle = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, _FILE)
             stack.callback(os.close, handle)
+            os.utime(handle)
             lock(handle, patience)
         except OSError as exc:
             log.info("working without a lock: %s", exc)
