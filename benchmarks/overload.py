@@ -53,7 +53,7 @@ def heavy(hidden: int) -> Recipe:
 @click.option("--connections", default=1_000, show_default=True, help="Kept open, for all levels.")
 @click.option("--levels", default=LEVELS, show_default=True, help="Loads, by the capacity.")
 @click.option("--queue-ms", type=float, help="SEQSERVE_MAX_QUEUE_MS, if not its default.")
-@click.option("--hidden", default=256, show_default=True, help="Units of each of two layers.")
+@click.option("--hidden", default=512, show_default=True, help="Units of each of two layers.")
 def main(
     seconds: float, connections: int, levels: str, queue_ms: float | None, hidden: int
 ) -> None:

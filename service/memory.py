@@ -1,12 +1,15 @@
-"""Return memory to the system that the C library would keep after a large request."""
+"""Return memory to the system that the C library would keep after it was freed."""
 
 import asyncio
 import ctypes
 from collections.abc import Callable
 
+from service.repeated import Repeated
+
 LARGE = 2**20  # bytes of a body after which trimming is worthwhile
 ARENAS = 2  # one of the event loop, and one of all other threads
 _M_ARENA_MAX = -8  # glibc's malloc.h
+EVERY = 30.0  # seconds between two trims, which take a few milliseconds at most
 QUIET = 1.0  # seconds without a large request, which would need the memory again
 
 
@@ -39,7 +42,7 @@ def _glibc(name: str) -> Callable[..., int] | None:
 
 
 class Tidy:
-    """Trim the heap when no large request has ended for a while."""
+    """Trim the heap when no large request has ended for a while, and at regular times."""
 
     def __init__(self, quiet: float = QUIET, trim: Callable[[], object] = trim) -> None:
         self._quiet = quiet
@@ -53,3 +56,11 @@ class Tidy:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(self._quiet, self._trim)
+
+    def regularly(self, seconds: float = EVERY) -> Repeated:
+        """Return a block that trims as long as it lasts: small requests leave free pages, too."""
+
+        async def tidy() -> None:
+            self._trim()
+
+        return Repeated("tidy", tidy, seconds, spread=0.5)

@@ -55,6 +55,21 @@ async def test_small_requests_trim_nothing():
     assert not trims
 
 
+async def test_the_heap_is_trimmed_at_regular_times_whatever_is_asked(tmp_path, monkeypatch):
+    twice, trims = asyncio.Event(), []
+
+    def trim_it():
+        trims.append(1)
+        if len(trims) > 1:
+            twice.set()
+
+    async with Tidy(0.0, trim_it).regularly(0.01):
+        await asyncio.wait_for(twice.wait(), 10)
+    async with listening(tmp_path, monkeypatch):
+        assert "tidy" in {task.get_name() for task in asyncio.all_tasks()}
+    assert "tidy" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
 def resident() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096

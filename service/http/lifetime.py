@@ -40,6 +40,7 @@ def lifetime(parts: Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[St
             if parts.key_gate is not None:
                 await stack.enter_async_context(parts.key_gate.followed())
             await stack.enter_async_context(Pulse(parts.metrics, parts.engine))
+            await stack.enter_async_context(parts.tidy.regularly())
             yield _state(parts)
         parts.metrics.flush()
 

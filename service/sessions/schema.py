@@ -15,7 +15,7 @@ VERSION = 2
 SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
 PAGE = 8192  # a row of 2 to 8 KiB in one or two of them
 LOG = 16384  # pages in the log at which SQLite itself moves them to their place
-CACHE = 2 << 20  # bytes, of each connection; the system keeps the file's pages, too
+CACHE = 1 << 19  # bytes, of each connection; the system keeps the file's pages, too
 
 # The blobs come last: what stands before them is read without them.
 TABLES = """
