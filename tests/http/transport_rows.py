@@ -75,6 +75,7 @@ _MALFORMED = {
     "a chunk longer than it says": chunked(b"2\r\nhello\r\n0\r\n\r\n"),
     "65,537 chunks": chunked(b"1\r\n \r\n" * 65_537 + b"0\r\n\r\n"),
     "framing without end": chunked(b"1;" + b"x" * 1_100_000),
+    "a trailer without end": chunked(b"0\r\nX-A: " + b"x" * 1_100_000),
 }
 
 ROWS = [
