@@ -50,11 +50,14 @@ class Frequency:
         """The exact length of a step, or None where it depends on the calendar."""
         return _FIXED[self.unit] * self.count if self.unit in _FIXED else None
 
+    @property
+    def months(self) -> int | None:
+        """The months of a step, or None where its length is fixed."""
+        return _MONTHS[self.unit] * self.count if self.unit in _MONTHS else None
+
     def steps_like(self, other: "Frequency") -> bool:
         """Whether both have steps of the same length, as 60min and 1h, or 1mo and 1me, have."""
-        if self.unit in _FIXED or other.unit in _FIXED:
-            return self.fixed == other.fixed
-        return _MONTHS[self.unit] * self.count == _MONTHS[other.unit] * other.count
+        return (self.fixed, self.months) == (other.fixed, other.months)
 
     def step(self, start: datetime, steps: int) -> datetime:
         """Return the time ``steps`` steps after ``start``; raise OverflowError past year 9999."""

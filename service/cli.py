@@ -1,6 +1,7 @@
 """The console command: serve and list models here; training's commands are found by name."""
 
 import asyncio
+import errno
 import json
 import os
 import tempfile
@@ -189,7 +190,8 @@ def _bind(host: str, port: int, workers: int) -> list[Place]:
     try:
         return bind(host, port, workers)
     except OSError as exc:
-        raise click.ClickException(f"{host}:{port}: {exc.strerror}") from exc
+        advice = "; choose another port with --port" if exc.errno == errno.EADDRINUSE else ""
+        raise click.ClickException(f"{host}:{port}: {exc.strerror}{advice}") from exc
 
 
 def _check_store(settings: Settings) -> None:

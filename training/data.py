@@ -147,15 +147,17 @@ def read_numbers(frame: Frame, column: str) -> pl.Series:
     else:  # dates and lists too: polars would make numbers of them
         texts = read_texts(values).str.strip_chars()
         empty = texts.is_null() | texts.str.to_lowercase().is_in(["", "na", "nan", "null"])
-        numbers = texts.cast(pl.Float64, strict=False)
+        truths = texts.str.to_lowercase().replace({"true": "1", "false": "0"})  # as pandas writes
+        numbers = truths.cast(pl.Float64, strict=False)
     wrong = ~empty & (
         numbers.is_null() | ~numbers.cast(pl.Float32).is_finite().fill_null(value=False)
     )
     if wrong.any():
         bad = int(wrong.arg_max() or 0)
+        text = numbers[bad] is None
         raise DataError(
             frame.source,
-            f"{str(values[bad])[:40]!r} is not a number that float32 can hold",
+            f"{str(values[bad])[:40]!r} is not a number{'' if text else ' that float32 can hold'}",
             row=frame.rows[ROW][bad],
             column=column,
             advice="Write a number such as 12.5, or leave the cell empty if it is missing.",

@@ -66,8 +66,8 @@ class Outperformed(TrainingError):
         )
         super().__init__(
             f"{name}: on held-out data its error is {lost}; the model was not published.\n"
-            "  Change the recipe, see what else there is with seqserve compare, or publish it "
-            "with --anyway."
+            "  Change the options or the recipe, see what else there is with seqserve compare, or "
+            "publish it with --anyway."
         )
         self.ratios = dict(ratios)
 

@@ -243,5 +243,6 @@ def _too_few(table: Table, recipe: Recipe, part: str) -> DataError:
         f"too few rows: no window fits the {_PARTS[part]} part; the longest series has {longest} "
         f"rows, one window needs {needed} ({recipe.lengths[0]} to read, {recipe.horizon} to "
         f"forecast), and each part needs a whole horizon",
-        advice="Shorten the horizon or min_length, widen the part under [split], or add rows.",
+        advice="Shorten the horizon or min_length, widen the part by a recipe's [split], or add "
+        "rows.",
     )

@@ -57,7 +57,7 @@ def _nowhere(scope: Scope, routes: Iterable[BaseRoute]) -> str:
     shorter = {**scope, "path": scope["path"].rstrip("/")}
     if scope["path"].endswith("/") and _leads(shorter, routes):
         return "No route leads to this path; without the slash at its end, one does."
-    return "No route leads to this path; GET /openapi.json tells which there are."
+    return "No route leads to this path; /docs and /openapi.json show which there are."
 
 
 def _wrong_method(scope: Scope, allowed: Sequence[str]) -> HTTPException:

@@ -16,7 +16,7 @@ from models.repository import Repository
 from service.http.schemas.arrow.query import ArrowQuery
 from tests.engine.graphs import Graph, card
 from tests.http.inprocess import ATTENTION, GRU, SMALL, Service, running, weeks
-from tests.http.tables import ARROW, START, long, read, send, stream
+from tests.http.tables import ARROW, long, read, send, stream
 
 SERIES = {"b": weeks(26, 330), "a": weeks(104, 350), "c": weeks(77, 310)}
 MONTHS = [24.8, 26.1, 26.4, 25.6, 24.3, 22.9, 21.9, 20.9, 20.5, 20.9, 21.6, 22.7]
@@ -171,10 +171,20 @@ async def feature(service):
     return (await service.client.get(f"/v1/models/{ATTENTION}/card")).json()["features"][0]
 
 
-async def test_times_go_on_from_the_last_where_a_step_is_missing(service: Service):
-    frame = long({"a": weeks(40)}).filter(pl.int_range(40) != 20)
-    found = read(await send(service, stream(frame)))
-    assert found["ds"][0] == (START + np.timedelta64(7 * 40, "D")).item()
+async def test_ends_of_months_go_on_from_the_last_where_they_begin_in_february(service: Service):
+    ends = np.arange("2020-03", "2021-03", dtype="M8[M]").astype("M8[D]") - np.timedelta64(1, "D")
+    frame = pl.DataFrame({"unique_id": ["a"] * 12, "ds": ends, await feature(service): MONTHS})
+    found = read(await send(service, stream(frame), ATTENTION))
+    assert [str(time) for time in found["ds"][:3]] == ["2021-02-28", "2021-03-31", "2021-04-30"]
+
+
+async def test_a_month_that_is_missing_is_refused(service: Service):
+    months = np.arange("2020-01", "2021-02", dtype="M8[M]").astype("M8[D]")
+    frame = pl.DataFrame({"unique_id": "a", "ds": np.delete(months, 5)})
+    frame = frame.with_columns(pl.Series(await feature(service), MONTHS))
+    answer = await send(service, stream(frame), ATTENTION)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("unique_id 'a', ds[5]: expected a time 1mo after")
 
 
 async def test_several_targets_are_named_in_their_columns_and_a_version_may_be(tmp_path):

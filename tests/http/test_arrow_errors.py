@@ -2,7 +2,7 @@
 
 import random
 import struct
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -13,11 +13,13 @@ from pyarrow import ipc
 from models.repository import Repository
 from tests.engine.graphs import Graph, card
 from tests.http.inprocess import ATTENTION, SMALL, Service, running, weeks
-from tests.http.tables import ARROW, long, read, send, stream
+from tests.http.tables import ARROW, START, long, read, send, stream
 
 GOOD = long({"a": weeks(30), "b": weeks(27)})
 SENT = stream(GOOD)
 LAST = datetime(9999, 12, 31)  # noqa: DTZ001  as polars has it
+B = pl.col("unique_id") == "b"
+DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,14 @@ def ids(*runs):
         (changed(ds=pl.lit(1)), "ds", "expected timestamps or dates, got int32"),
         (at(33, None, "ds"), "unique_id 'b', ds[3]", "got null"),
         (at(33, GOOD["ds"][32], "ds"), "unique_id 'b', ds[3]", "a later time"),
-        (at(56, LAST, "ds"), "unique_id 'b', ds", "leave the calendar"),
+        (at(56, LAST, "ds"), "unique_id 'b', ds[26]", "a time 1w after the one before"),
+        (GOOD.filter(pl.int_range(57) != 35), "unique_id 'b', ds[5]", "a row with null"),
+        (changed(ds=pl.lit(START) + pl.int_range(57) * DAY), "unique_id 'a', ds[1]", "1w after"),
+        (
+            changed(ds=pl.when(B).then(pl.col("ds") + (LAST - GOOD["ds"][56])).otherwise("ds")),
+            "unique_id 'b', ds",
+            "leave the calendar",
+        ),
         (
             changed(ds=pl.col("ds").dt.replace_time_zone("Europe/Berlin")),
             "ds",

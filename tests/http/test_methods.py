@@ -57,7 +57,7 @@ def test_a_path_that_leads_nowhere_is_not_found(service, path):
     assert said.headers["content-type"] == "application/problem+json"
     assert b"passwd" not in said.body
     if not path.startswith("/v1/models/"):  # where it may be a model's name
-        assert b"GET /openapi.json tells which there are" in said.body
+        assert b"/docs and /openapi.json show which there are" in said.body
 
 
 def test_a_path_with_a_slash_too_many_is_told_of_it(service):

@@ -289,7 +289,7 @@ BAD = {
     "an empty line": (f"ds,y\n{HOURS[0]},1\n\n{HOURS[1]},2\n", {}, 3, "ds", "not a time", "ISO"),
     "text for a number": (
         column(HOURS[:3], [1, "many", 2]), {}, 3, "y",
-        "'many' is not a number that float32 can hold", "leave the cell empty",
+        "'many' is not a number", "leave the cell empty",
     ),
     "a decimal comma": (
         column(HOURS[:2], ['"1,5"', 2]), {}, 2, "y", "'1,5' is not a number", "Write a number",
@@ -435,8 +435,15 @@ def test_no_column_of_another_type_is_made_a_number_behind_your_back(tmp_path, v
 
 @pytest.mark.parametrize(
     "values",
-    [[1, 2], [True, False], [1.0, 2.0], ["1", " 2e0 "], pl.Series([1, 2], dtype=pl.Decimal(10, 2))],
-    ids=["integers", "booleans", "floats", "texts", "decimals"],
+    [
+        [1, 2],
+        [True, False],
+        ["True", "false"],
+        [1.0, 2.0],
+        ["1", " 2e0 "],
+        pl.Series([1, 2], dtype=pl.Decimal(10, 2)),
+    ],
+    ids=["integers", "booleans", "truths", "floats", "texts", "decimals"],
 )
 def test_every_type_that_holds_numbers_is_read(tmp_path, values):
     path = tmp_path / "table.parquet"

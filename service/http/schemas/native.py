@@ -193,7 +193,9 @@ def start_time(text: str, place: str) -> datetime:
     try:
         return parse_time(text)
     except ValueError:
-        raise InvalidRequest(place, "expected an ISO 8601 time") from None
+        raise InvalidRequest(
+            place, "expected an ISO 8601 time such as 2010-01-01T00:00:00Z"
+        ) from None
 
 
 def _timestamps(start: datetime, length: int, card: ModelCard, index: int) -> list[str]:

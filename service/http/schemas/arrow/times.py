@@ -36,19 +36,25 @@ def go_on(
     """
     Return the times of the forecasts, (series * horizon,), in the column's own type.
 
-    They are counted from the first time of a series where that leads to its last one, as it does
-    where no step is missing, else from the last.  Raises InvalidRequest.
+    They are counted from the first time of a series where that leads to its last one, else from
+    the last, as where months end on the 28th first.  Raises InvalidRequest for a time that is not
+    one step after the one before: what the model has learned are steps of its frequency.
     """
     if column.null_count:
         row = int(column.is_null().to_numpy().argmax())
         raise InvalidRequest(series.place_of(row, TIME), "expected a time, got null")
     ticks, starts, ends = _ticks(column), series.bounds[:-1], series.bounds[1:]
-    later = np.append(True, ticks[1:] > ticks[:-1])
-    later[starts] = True
-    if not later.all():
-        place = series.place_of(int(later.argmin()), TIME)
-        raise InvalidRequest(place, "expected a later time than the one before")
     clock = _Clock(column.type, frequency, horizon)
+    follows = np.append(True, clock.follow(ticks))
+    follows[starts] = True
+    if not follows.all():
+        row = int(follows.argmin())
+        expected = (
+            "a later time than the one before"
+            if ticks[row] <= ticks[row - 1]
+            else f"a time {frequency} after the one before; for a missing step send a row with null"
+        )
+        raise InvalidRequest(series.place_of(row, TIME), f"expected {expected}")
     out: list[int] = []
     known: dict[tuple[int, int, int], list[int]] = {}  # a table is often many of the same times
     lengths = (ends - starts).tolist()
@@ -78,9 +84,20 @@ class _Clock:
         self._frequency = frequency
         self._horizon = horizon
         if pa.types.is_date32(kind):
-            self._times, self._over = _DAY // _MICROSECOND, 1
+            self._unit, self._times, self._over = "D", _DAY // _MICROSECOND, 1
         else:
-            self._times, self._over = _UNITS["ms" if pa.types.is_date64(kind) else kind.unit]
+            self._unit = "ms" if pa.types.is_date64(kind) else kind.unit
+            self._times, self._over = _UNITS[self._unit]
+
+    def follow(self, ticks: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return of each tick but the first whether it is a step after the one before."""
+        fixed, step = self._frequency.fixed, self._frequency.months
+        if fixed is not None:
+            step = fixed // _MICROSECOND * self._over // self._times
+        else:  # of steps of the calendar the day may differ: a 31st is followed by a 30th
+            ticks = ticks.view(f"M8[{self._unit}]").astype("M8[M]").astype(np.int64)
+        follow: NDArray[np.bool_] = np.diff(ticks) == step
+        return follow
 
     def after(self, first: int, last: int, length: int) -> list[int]:
         """Return the horizon's ticks; raise OverflowError past the calendar."""
