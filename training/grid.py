@@ -1,6 +1,6 @@
 """Check the times of a series against its frequency, and fill gaps if asked; reads no files."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,14 @@ def regular(
     off = steps < 0
     if off.any():
         bad = int(off.argmax())
+        days = frequency.fixed is None or frequency.fixed % timedelta(days=1) == timedelta(0)
         raise DataError(
             source,
             f"{times[bad]!s:.19} is not a whole number of {frequency} steps after {times[0]!s:.19}",
             row=int(rows[bad]),
             column=recipe.time,
-            advice="Give the frequency the table really has, or resample the table to it.",
+            advice="Give the frequency the table really has, or resample the table to it"
+            + ("; write local days, some of 23 hours, as dates without a time." if days else "."),
         )
     if len(steps) == steps[-1] + 1:
         return times, values

@@ -84,6 +84,7 @@ def _csv(source: str, content: bytes) -> pl.DataFrame:
     except pl.exceptions.ComputeError:
         _refuse_long_row(source, content, separator)
         raise
+    _refuse_twice(source, rows.columns)
     stripped = [name.strip() for name in rows.columns]
     if len(set(stripped)) == len(stripped):
         rows.columns = stripped
@@ -100,6 +101,19 @@ def _refuse_other_encodings(source: str, content: bytes) -> None:
             row=content[: exc.start].count(b"\n") + 1,
             advice="Save it as CSV in UTF-8, or as Parquet.",
         ) from exc
+
+
+def _refuse_twice(source: str, columns: list[str]) -> None:
+    """Raise DataError for a name that two columns have, the second of which polars renames."""
+    for name in columns:
+        if f"{name}_duplicated_0" in columns:
+            raise DataError(
+                source,
+                "two columns have this name",
+                row=1,
+                column=name,
+                advice="Rename one of them, or leave it out.",
+            )
 
 
 def _refuse_long_row(source: str, content: bytes, separator: str) -> None:

@@ -271,6 +271,11 @@ BAD = {
     "the wrong frequency": (
         column(HOURS), {"frequency": "1d"}, 3, "ds", "not a whole number of 1d steps", "frequency",
     ),
+    "local days": (
+        column([f"2022-03-{day}T00:00:00+0{zone}:00" for day, zone in ((26, 1), (27, 1), (28, 2))]),
+        {"frequency": "1d"}, 4, "ds", "2022-03-27T22:00:00 is not a whole", "as dates",
+    ),
+    "a name twice": ("ds,y,y\n2022-03-26,1,2\n", {}, 1, "y", "two columns have", "Rename"),
     "a gap": (
         column(GAP), {}, 4, "ds",
         r"2 rows are missing between 2024-01-01T01:00:00 and 2024-01-01T04:00:00 \(2 in all\)",
