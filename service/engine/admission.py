@@ -82,9 +82,10 @@ def check_sequence(sequence: Array, card: ModelCard, place: str, columns: tuple[
     check_steps(sequence, card, place, columns)
     length = len(sequence)
     if not card.min_length <= length <= card.max_length:
-        raise InvalidSequence(
-            place, f"expected {card.min_length} to {card.max_length} steps, got {length}"
-        )
+        expected = f"expected {card.min_length} to {card.max_length} steps, got {length}"
+        if card.targets and length > card.max_length:
+            expected += f"; the last {card.max_length} are enough for a forecast"
+        raise InvalidSequence(place, expected)
     # A forecast continues the targets; a classifier reads all columns.
     if card.missing_values and np.isnan(sequence[:, : len(card.targets) or None]).all():
         raise InvalidSequence(place, "every value is missing, which leaves nothing to go on from")
