@@ -20,6 +20,7 @@ from service.http.schemas.examples import (
     SESSION,
     example_backtest,
     example_forecast,
+    example_infer,
     example_opening,
     example_request,
     example_step,
@@ -47,6 +48,7 @@ _SENT = (
     Sent("/predict", PredictRequest, example_request),
     Sent("/backtest", BacktestRequest, example_backtest),
     Sent("/forecast", ForecastRequest, example_forecast, frozenset({Task.FORECAST})),
+    Sent("/infer", InferRequest, example_infer),
     Sent("/sessions", OpenIn, example_opening),
     Sent("/steps/{n}", StepIn, example_step),
     Sent("}/steps", StepsIn, example_steps),
@@ -54,7 +56,6 @@ _SENT = (
 )
 _BODIES: tuple[type[BaseModel], ...] = (
     *(sent.wire for sent in _SENT),
-    InferRequest,
     IndexRequest,
     LoadRequest,
     UnloadRequest,
@@ -144,7 +145,7 @@ def _describe_parameters(
     found = operation.get("parameters", [])
     if "sessions" in operation["tags"]:
         found.append(_TENANT)
-    if method in {"post", "put"} and path.endswith(("/infer", *(sent.end for sent in _SENT))):
+    if method in {"post", "put"} and path.endswith(tuple(sent.end for sent in _SENT)):
         found += _HEADERS
     if found:
         operation["parameters"] = found
@@ -165,8 +166,8 @@ def _describe_body(operation: dict[str, Any], path: str, cards: Sequence[ModelCa
                 if card.task in sent.tasks
             }
             schema = {"$ref": f"#/components/schemas/{sent.wire.__name__}"}
-            content = {JSON: {"schema": schema, "examples": examples}}
-            operation["requestBody"] = {"required": True, "content": content}
+            body = operation.setdefault("requestBody", {"required": True, "content": {}})
+            body["content"][JSON] = {"schema": schema, "examples": examples}
     if path.endswith("/predict"):
         operation["requestBody"]["content"] |= _table(_SERIES)
         operation["responses"]["200"]["content"] |= _table(_ANSWERS)

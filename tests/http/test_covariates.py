@@ -190,15 +190,23 @@ async def test_a_model_without_static_covariates_takes_none(service):
     assert "sequences[0].static: " in await refusal(service, "calendar", given)
 
 
-async def test_every_example_of_the_document_works_when_pasted(service):
+@pytest.mark.parametrize("path", ["/v1/models/{name}/predict", "/v2/models/{name}/infer"])
+async def test_every_example_of_the_document_works_when_pasted(service, path):
     document = (await service.client.get("/openapi.json")).json()
-    body = document["paths"]["/v1/models/{name}/predict"]["post"]["requestBody"]
+    body = document["paths"][path]["post"]["requestBody"]
     examples = body["content"]["application/json"]["examples"]
     assert examples.keys() == {card.name for card in CARDS}
     for name, example in examples.items():
-        answer = await service.predict(example["value"], name)
+        answer = await service.client.post(path.replace("{name}", name), json=example["value"])
         assert answer.status_code == 200, answer.text
-    assert "start" in examples["calendar"]["value"]["sequences"][0]
+    assert len(body["content"]) == 2  # and a form of bytes
+
+
+async def test_the_example_of_a_model_with_a_calendar_has_a_start(service):
+    document = (await service.client.get("/openapi.json")).json()
+    body = document["paths"]["/v1/models/{name}/predict"]["post"]["requestBody"]
+    example = body["content"]["application/json"]["examples"]["calendar"]
+    assert "start" in example["value"]["sequences"][0]
 
 
 SERIES = {"b": load(20)[:, 0], "a": load(33, 1.0)[:, 0]}

@@ -1,8 +1,9 @@
 """Requests that work when pasted, made from the cards of the models that serve."""
 
+from math import prod
 from typing import Any
 
-from models.contract import ModelCard
+from models.contract import FUTURE, SEQUENCES, ModelCard
 from service.http.schemas.timeseries import MULTIVARIATE, UNIVARIATE
 
 SESSION = "an-id-from-opening-one"
@@ -37,6 +38,19 @@ def example_forecast(card: ModelCard) -> dict[str, Any]:
     }
 
 
+def example_infer(card: ModelCard) -> dict[str, Any]:
+    """Return a small valid body of the Open Inference Protocol: one sequence, every output."""
+    columns, known = len(card.features), len(card.known)
+    tensors = {SEQUENCES: [1, card.min_length, columns]}
+    if known:
+        tensors[FUTURE] = [1, card.horizon, known]
+    inputs = [
+        {"name": name, "datatype": "FP32", "shape": shape, "data": _numbers(prod(shape))}
+        for name, shape in tensors.items()
+    ]
+    return {"inputs": inputs}
+
+
 def example_opening(card: ModelCard) -> dict[str, Any]:
     """Return a small valid body that opens a session: a history just long enough."""
     item = _sequence(card, card.min_length, 0)
@@ -53,6 +67,10 @@ def example_step(card: ModelCard) -> dict[str, Any]:
 def example_steps(card: ModelCard) -> dict[str, Any]:
     """Return a body of the right form for steps of many sessions, whose ids are the caller's."""
     return {"steps": [{"session": SESSION, "step": 1} | example_step(card)]}
+
+
+def _numbers(count: int) -> list[float]:
+    return [10 + (place % 7) / 2 for place in range(count)]
 
 
 def _sequence(card: ModelCard, length: int, number: int) -> dict[str, Any]:
