@@ -181,7 +181,8 @@ def test_a_child_ended_from_outside_says_nothing_of_the_file(offer, tmp_path, mo
     path, run = offer(content(SOUND, tmp_path)), subprocess.run
 
     def end(_command, **kwargs):
-        code = f"import os; os.kill(os.getpid(), {number})"
+        heed = f"signal.signal({number}, signal.SIG_DFL)"  # a background job ignores SIGINT
+        code = f"import os, signal; {heed}; os.kill(os.getpid(), {number})"
         return run([sys.executable, "-c", code], **kwargs)
 
     with monkeypatch.context() as patched:
