@@ -55,6 +55,23 @@ async def test_small_requests_trim_nothing():
     assert not trims
 
 
+async def test_cycles_are_collected_at_regular_times_before_python_looks_for_them():
+    class Cyclic:
+        pass
+
+    gone = asyncio.Event()
+    gc.disable()
+    try:
+        one = Cyclic()
+        one.itself = one
+        weakref.finalize(one, gone.set)
+        del one
+        async with Tidy(0.0, lambda: None).regularly(0.01):
+            await asyncio.wait_for(gone.wait(), 10)
+    finally:
+        gc.enable()
+
+
 async def test_the_heap_is_trimmed_at_regular_times_whatever_is_asked(tmp_path, monkeypatch):
     twice, trims = asyncio.Event(), []
 
