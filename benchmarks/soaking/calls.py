@@ -11,7 +11,7 @@ import polars as pl
 
 JSON = {"content-type": "application/json"}
 ARROW = {"content-type": "application/vnd.apache.arrow.stream"}
-WEEK = np.timedelta64(7, "D")
+_UNIT = {"week": "W", "month": "M"}  # numpy's, by frequency
 GONE = (404, 503)  # while a version is loaded anew
 
 
@@ -108,7 +108,7 @@ def _arrow(model: Model, series: list[list[float]]) -> Call:
         pl.DataFrame(
             {
                 "unique_id": [str(number)] * len(each),
-                "ds": np.datetime64("2000-01-02", "us") + np.arange(len(each)) * WEEK,
+                "ds": np.arange(len(each)).astype(f"M8[{_UNIT[model.frequency]}]").astype("M8[us]"),
                 model.feature: each,
             }
         )
