@@ -102,7 +102,9 @@ async def test_a_version_can_be_named(service: Service):
         )
         assert answer.status_code == status, path
     missing = await service.client.get(f"/v1/models/{GRU}/versions/x")
-    assert missing.json()["detail"] == f"There is no model '{GRU}' in version x."
+    assert missing.json()["detail"] == (
+        f"There is no model '{GRU}' in version x. GET /v1/models lists those there are."
+    )
     detail = (await service.client.get(f"/v1/models/{GRU}/versions/1")).json()
     assert detail["version"] == 1
 

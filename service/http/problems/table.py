@@ -126,6 +126,7 @@ TABLE: Mapping[type[Exception], Problem] = {
     keys.QuotaReached: Problem(429, "quota-reached", "The key's quota is used up"),
     keys.UsageUnavailable: Problem(503, "usage-unavailable", "The key's use cannot be counted"),
 }
+_HINTS: Mapping[type[Exception], str] = {ModelNotFound: "GET /v1/models lists those there are."}
 _TENANT_FULL = Problem(429, "too-many-sessions", "The tenant's room is used up", _LATER)
 
 
@@ -142,7 +143,8 @@ def answer(exc: Exception, request_id: str | None) -> Response:
 def document(exc: Exception, request_id: str | None) -> dict[str, object]:
     """Return the problem of an error that is in the table, with what belongs to it alone."""
     problem = problem_of(exc)
-    told = _document(problem, str(exc), request_id)
+    hint = _HINTS.get(type(exc))
+    told = _document(problem, f"{exc} {hint}" if hint else str(exc), request_id)
     if isinstance(exc, WrongStep):
         told["expected_step"] = exc.expected
     if "retry-after" in problem.headers:

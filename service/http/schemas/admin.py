@@ -75,7 +75,7 @@ class VersionOut(Out):
     reason: str
 
 
-class InForce(Out):
+class InForceOut(Out):
     """What the process that answers does; others follow within about a second."""
 
     process: int
@@ -91,7 +91,7 @@ class ModelState(Out):
 
     model: str
     desired: Serving
-    in_force: InForce
+    in_force: InForceOut
     versions: list[VersionOut]
     shadow: ShadowOut | None  # None: no shadow is in force
 
@@ -110,7 +110,7 @@ def state(engine: Engine, name: str, shadows: Shadows | None) -> ModelState:
     return ModelState(
         model=name,
         desired=shelf.serving,
-        in_force=InForce(
+        in_force=InForceOut(
             process=os.getpid(),
             watching=engine.watching,
             traffic={model.entry.version: round(share, 6) for model, share in choices},
