@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from service.sessions.records import Found, Gone, Record
-from service.sessions.selection import chunks, marks, select
+from service.sessions.selection import lists, select
 from service.sessions.store import Change, Conflict, Limits, Missing, Outcome, Stored, Usage
 from service.sessions.tally import Tally
 
@@ -100,14 +100,14 @@ class Rows:
         return [None] * len(calls)
 
     def _let_go(self, connection: sqlite3.Connection, ids: Iterable[str], now: float) -> None:
-        for chunk in chunks(ids):
-            sums = connection.execute(f"{SUMS} {marks(chunk)} GROUP BY tenant", chunk).fetchall()
+        for marks, listed in lists(ids):
+            sums = connection.execute(f"{SUMS} {marks} GROUP BY tenant", listed).fetchall()
             tally = Tally(connection, [tenant for tenant, _, _ in sums])
             for tenant, sessions, size in sums:
                 tally.add(tenant, -sessions, -size)
             tally.save(connection)
-            connection.execute(f"{BURY} {marks(chunk)}", [now + self._kept, *chunk])
-            connection.execute(f"{REMOVE} {marks(chunk)}", chunk)
+            connection.execute(f"{BURY} {marks}", [now + self._kept, *listed])
+            connection.execute(f"{REMOVE} {marks}", listed)
 
 
 class _Page:
