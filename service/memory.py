@@ -8,7 +8,7 @@ from collections.abc import Callable
 from service.repeated import Repeated
 
 LARGE = 2**20  # bytes of a body after which trimming is worthwhile
-ARENAS = 2  # one of the event loop, and one of all other threads
+ARENAS = 1  # for all threads
 _M_ARENA_MAX = -8  # glibc's malloc.h
 EVERY = 30.0  # seconds between two trims, which take a few milliseconds at most
 YOUNG = 1  # the generation of objects that outlived one look of Python's for cycles
@@ -16,7 +16,7 @@ QUIET = 1.0  # seconds without a large request, which would need the memory agai
 
 
 def trim() -> bool:
-    """Return the free pages of every arena to the system; False if this C library cannot."""
+    """Return free pages of the heap to the system; False if this C library cannot."""
     malloc_trim = _glibc("malloc_trim")
     if malloc_trim is None:
         return False
@@ -24,12 +24,13 @@ def trim() -> bool:
     return True
 
 
-def share_arenas() -> bool:
+def share_arena() -> bool:
     """
-    Limit the C library to two arenas from now on; return False if it cannot.
+    Have all threads allocate from one arena from now on; return False if the C library cannot.
 
-    By default glibc makes up to eight arenas per processor, one for each new thread, and each
-    keeps the memory of the largest batch that ran in it.
+    By default glibc makes up to eight arenas per processor, one for each new thread.  Each keeps
+    the memory of the largest batch that ran in it, for trimming returns the end of the first
+    arena only, and that of the others stays until it is larger than the largest block ever freed.
     """
     mallopt = _glibc("mallopt")
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, ARENAS))

@@ -12,7 +12,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service.channel import Channel
 from service.keeper import Marks
-from service.memory import share_arenas
+from service.memory import share_arena
 from service.port import Place
 from service.repeated import Repeated
 from service.server import Server
@@ -92,7 +92,7 @@ def pause_of(hung_seconds: float) -> float:
 
 
 def _run(serving: Coroutine[None, None, None]) -> int:
-    share_arenas()
+    share_arena()
     import uvloop  # noqa: PLC0415  a supervisor needs none
 
     async def serve() -> None:

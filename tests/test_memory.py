@@ -111,9 +111,9 @@ def test_trimming_returns_what_was_freed_below_what_is_kept():
 
 THREADS = """
 import ctypes, sys, threading
-from service.memory import share_arenas
+from service.memory import share_arena
 if sys.argv[1] == "shared":
-    assert share_arenas()
+    assert share_arena()
 together = threading.Barrier(12)
 def work():
     together.wait(20)
@@ -124,17 +124,45 @@ for each in threads: each.start()
 for each in threads: each.join(20)
 ctypes.CDLL(None).malloc_stats()
 """
+FREED = """
+import ctypes, threading
+from pathlib import Path
+from service.memory import share_arena, trim
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+assert share_arena()
+libc.free(libc.malloc(20_000_000))  # from now on as much is kept at the end of a heap
+def work():
+    blocks = [libc.malloc(60_000) for _ in range(500)]
+    for block in blocks: ctypes.memset(block, 1, 60_000)
+    for block in blocks: libc.free(block)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join(20)
+before = resident()
+assert trim()
+print(before - resident())
+"""
+glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="not glibc")
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="not glibc")
-def test_threads_share_two_arenas_instead_of_one_each():
-    def arenas(how):
-        command = [sys.executable, "-c", THREADS, how]
-        ended = subprocess.run(command, check=True, capture_output=True, timeout=60)
-        return ended.stderr.count(b"Arena ")
+def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, timeout=60)
 
-    assert arenas("shared") == ARENAS
-    assert arenas("as they come") > ARENAS
+
+@glibc
+def test_all_threads_share_one_arena_instead_of_one_each():
+    assert run(THREADS, "shared").stderr.count(b"Arena ") == ARENAS
+    assert run(THREADS, "as they come").stderr.count(b"Arena ") > ARENAS
+
+
+@glibc
+def test_what_a_thread_freed_at_the_end_of_its_heap_is_given_back():
+    assert int(run(FREED).stdout) > 25_000_000
 
 
 async def test_the_long_way_tidies_after_what_came_in_parts():
