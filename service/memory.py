@@ -30,7 +30,7 @@ def share_arena() -> bool:
 
     By default glibc makes up to eight arenas per processor, one for each new thread.  Each keeps
     the memory of the largest batch that ran in it, for trimming returns the end of the first
-    arena only, and that of the others stays until it is larger than the largest block ever freed.
+    arena only, and that of another stays until it is twice the largest block that was ever freed.
     """
     mallopt = _glibc("mallopt")
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, ARENAS))

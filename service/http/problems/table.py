@@ -64,6 +64,7 @@ class Problem:
     type: str
     title: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""  # what to do about it, after what the error says
 
 
 _RETRY = {"retry-after": "1"}
@@ -88,7 +89,9 @@ TABLE: Mapping[type[Exception], Problem] = {
     InvalidRequest: Problem(422, "invalid-request", "The request does not fit"),
     InvalidSequence: Problem(422, "invalid-sequence", "A sequence does not fit the model"),
     NonFinitePrediction: Problem(422, "model-non-finite", "The model's answer is not finite"),
-    ModelNotFound: Problem(404, "model-not-found", "No such model"),
+    ModelNotFound: Problem(
+        404, "model-not-found", "No such model", hint="GET /v1/models lists those there are."
+    ),
     ModelWithdrawn: Problem(404, "model-withdrawn", "The model was unloaded"),
     NotAForecaster: Problem(422, "not-a-forecaster", "The model does not forecast"),
     NotMeasured: Problem(404, "not-measured", "No accuracy was measured"),
@@ -126,7 +129,6 @@ TABLE: Mapping[type[Exception], Problem] = {
     keys.QuotaReached: Problem(429, "quota-reached", "The key's quota is used up"),
     keys.UsageUnavailable: Problem(503, "usage-unavailable", "The key's use cannot be counted"),
 }
-_HINTS: Mapping[type[Exception], str] = {ModelNotFound: "GET /v1/models lists those there are."}
 _TENANT_FULL = Problem(429, "too-many-sessions", "The tenant's room is used up", _LATER)
 
 
@@ -143,8 +145,7 @@ def answer(exc: Exception, request_id: str | None) -> Response:
 def document(exc: Exception, request_id: str | None) -> dict[str, object]:
     """Return the problem of an error that is in the table, with what belongs to it alone."""
     problem = problem_of(exc)
-    hint = _HINTS.get(type(exc))
-    told = _document(problem, f"{exc} {hint}" if hint else str(exc), request_id)
+    told = _document(problem, f"{exc} {problem.hint}".rstrip(), request_id)
     if isinstance(exc, WrongStep):
         told["expected_step"] = exc.expected
     if "retry-after" in problem.headers:
