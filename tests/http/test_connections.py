@@ -88,6 +88,15 @@ async def test_who_has_waited_longest_for_a_request_gives_way():
     assert {busy, third} < house.open
 
 
+async def test_of_two_who_came_at_the_same_time_of_the_clock_who_had_an_answer_stays():
+    house = House(max_connections=2)
+    answered = house.enter(house.register.idle)
+    half_open = house.enter(house.register.heads)
+    house.register.heads.since[half_open] = house.register.idle.since[answered]
+    house.enter(None)
+    assert house.ended == [half_open]
+
+
 async def test_who_was_refused_gives_way_before_anybody():
     house = House(max_connections=2)
     house.enter(house.register.idle)

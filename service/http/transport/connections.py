@@ -89,7 +89,8 @@ class Connections:
             self._look_again(TICK, others)
         if len(others) < self.bounds.max_connections:
             return True
-        lines = [self.lingering] if self.lingering.since else [self.idle, self.heads]
+        # The loop's clock may know milliseconds only: of equals, who has had an answer stays.
+        lines = [self.lingering] if self.lingering.since else [self.heads, self.idle]
         fronts = [(since, who) for line in lines for who, since in line.front()]
         if not fronts:
             return False
