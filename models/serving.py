@@ -1,7 +1,7 @@
 """The state a model should be in: versions, aliases, shares of the traffic, a shadow."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -109,10 +109,16 @@ class Serving(Document):
         except ValueError as exc:
             raise ServingUnfit(reason(exc)) from None
 
-    def with_loaded(self, version: int | None) -> Self:
-        """Return the state after a load of a version, or of the model; raise ServingUnfit."""
+    def with_loaded(self, version: int | None, published: Collection[int] = ()) -> Self:
+        """
+        Return the state after a load of a version, or of the model; raise ServingUnfit.
+
+        Versions that were unloaded one by one stay so when the model is loaded, unless they are
+        all that is ``published``: then it would answer nobody.
+        """
         if version is None:
-            return self.with_(offline=False)
+            none_left = bool(published) and all(each in self.withdrawn for each in published)
+            return self.with_(offline=False, withdrawn=() if none_left else self.withdrawn)
         withdrawn = tuple(each for each in self.withdrawn if each != version)
         loaded = tuple(sorted({*self.loaded, version}))
         return self.with_(offline=False, withdrawn=withdrawn, loaded=loaded)

@@ -186,6 +186,13 @@ def test_a_setting_that_is_misspelt_ends_the_command_with_the_right_one(tmp_path
     assert "SEQSERVE_MAX_QUEU_MS is no setting; SEQSERVE_MAX_QUEUE_MS is." in result.stderr
 
 
+def test_an_address_in_the_environment_is_refused_with_the_option_that_sets_it():
+    for name, value in (("SEQSERVE_PORT", "8001"), ("SEQSERVE_HOST", "127.0.0.2")):
+        result = ended(**{name: value})
+        assert result.returncode == 2
+        assert f"{name} is no setting; say --{name[9:].lower()}." in result.stderr
+
+
 @pytest.mark.parametrize("store", ["bogus", "sqlite:////proc/nowhere/sessions.db"])
 def test_a_store_that_cannot_be_opened_ends_the_command_with_one_line(store):
     result = ended(SEQSERVE_STORE=store)

@@ -31,5 +31,7 @@ def _refuse_slips() -> None:
         name = given.lower().removeprefix("seqserve_")
         if name == given.lower() or name in names:
             continue
+        if name == "host" or (name == "port" and os.environ[given].isdecimal()):
+            raise click.UsageError(f"{given} is no setting; say --{name}.")
         for meant in get_close_matches(name, names, n=1, cutoff=_ALMOST):
             raise click.UsageError(f"{given} is no setting; SEQSERVE_{meant.upper()} is.")

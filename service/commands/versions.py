@@ -38,7 +38,8 @@ def show(name: str, folder: Path | None) -> None:
 @click.argument("version", type=_VERSION, required=False)
 def load(name: str, folder: Path | None, version: int | None) -> None:
     """Let a version answer, or the model as it did before it was unloaded."""
-    _change(name, folder, lambda state: state.with_loaded(version))
+    published = [entry.version for entry in _repository(folder).versions(name)]
+    _change(name, folder, lambda state: state.with_loaded(version, published))
 
 
 @versions.command()
@@ -79,10 +80,14 @@ def shadow(name: str, folder: Path | None, version: str | None, share: float) ->
     _change(name, folder, lambda state: state.with_(shadow=asked))
 
 
+def _repository(folder: Path | None) -> Repository:
+    settings = read_settings()
+    return Repository(folder or settings.models, settings.states)
+
+
 def _change(name: str, folder: Path | None, change: Callable[[Serving], Serving]) -> None:
     """Keep another state and print it; end with one line where that cannot be."""
-    settings = read_settings()
-    repository = Repository(folder or settings.models, settings.states)
+    repository = _repository(folder)
     try:
         repository.find(name)
         for version in change(repository.states.read(name)).uses():

@@ -62,7 +62,10 @@ class Changes:
         """
         if version is not None:
             await self._lifecycle.try_again(name, version)
-        await self.make(name, lambda serving: serving.with_loaded(version), expected, retry=True)
+        published = await self._published(name)
+        await self.make(
+            name, lambda serving: serving.with_loaded(version, published), expected, retry=True
+        )
         serving, known = self._catalogue.shelf(name).serving, self._catalogue.versions.get(name, [])
         if version is None and not serving.traffic:
             newest = max((each for each in known if not serving.withdraws(each)), default=0)
@@ -85,24 +88,31 @@ class Changes:
         self, name: str, version: int | None = None, expected: str | None = None
     ) -> None:
         """
-        Send all traffic to a version, by default the one before the main version.
+        Send all traffic to a version, by default the one before the newest that has any.
 
-        Raises ServingUnfit where there is none before it, and as ``make``.
+        While the traffic is divided, that is the one before it of those that share it: who takes
+        back a canary means the version beside it.  Raises ServingUnfit where there is none, and
+        as ``make``.
         """
         if version is None:
-            versions, shelf = await self._published(name), self._catalogue.shelf(name)
-            older = [
-                each
-                for each in versions
-                if shelf.main
-                and each < shelf.main.entry.version
-                and not shelf.serving.withdraws(each)
-            ]
-            if not older:
-                raise ServingUnfit(f"There is no version of {name!r} to go back to.")
-            version = older[-1]
+            version = self._before(name, await self._published(name))
         traffic = {str(version): 1.0}
         await self.make(name, lambda serving: serving.with_(traffic=traffic), expected)
+
+    def _before(self, name: str, published: list[int]) -> int:
+        """Return the version to go back to; raise ServingUnfit if there is none."""
+        shelf = self._catalogue.shelf(name)
+        shares = shelf.traffic.choices if shelf.traffic else []
+        answering = [model.entry.version for model, _ in shares]
+        among = sorted(answering) if len(answering) > 1 else published
+        older = [
+            each
+            for each in among
+            if answering and each < max(answering) and not shelf.serving.withdraws(each)
+        ]
+        if not older:
+            raise ServingUnfit(f"There is no version of {name!r} to go back to.")
+        return older[-1]
 
     async def _published(self, name: str) -> list[int]:
         """List a model's versions as the repository has them now."""

@@ -55,6 +55,16 @@ def test_each_command_changes_its_part_of_the_state(repository):
     assert json.loads(versions(repository, "show", "small").output)["offline"] is True
 
 
+def test_a_load_lets_a_model_answer_whose_versions_were_unloaded_one_by_one(repository):
+    for version in (1, 2):
+        versions(repository, "unload", "small", str(version))
+    versions(repository, "load", "small")
+    assert repository.states.read("small").withdrawn == (1, 2)  # version 3 answers
+    versions(repository, "unload", "small", "3")
+    versions(repository, "load", "small")
+    assert repository.states.read("small") == Serving()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

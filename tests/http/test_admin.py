@@ -76,6 +76,14 @@ async def test_a_roll_back_is_one_call_and_stays_when_more_is_published(reposito
         assert await asked(service) == (4, 4)
 
 
+@pytest.mark.parametrize("canary", [5, 50, 95])
+async def test_who_takes_back_a_canary_goes_back_to_the_version_beside_it(repository, canary):
+    async with serving(repository) as service:
+        await call(service, "PUT", "/split", {"weights": {"1": 100 - canary, "3": canary}})
+        found = await call(service, "POST", "/rollback")
+        assert found["in_force"]["traffic"] == {"1": 1}
+
+
 async def test_an_alias_is_a_version_on_every_route_of_predictions(repository):
     async with serving(repository) as service:
         await call(service, "PUT", "/aliases/stable", {"version": 1})
@@ -155,6 +163,10 @@ async def test_unloading_is_a_404_and_loading_brings_it_back(repository):
         assert answer.status_code == 404
         found = await call(service, "POST", "/load", {"version": 3})
         assert found["desired"]["loaded"] == [3]
+        assert await asked(service) == (3, 3)
+        for version in (1, 2, 3):
+            await call(service, "POST", "/unload", {"version": version})
+        await call(service, "POST", "/load")
         assert await asked(service) == (3, 3)
 
 
