@@ -54,8 +54,8 @@ def main() -> None:
         picture = _picture(forecasts)
         seconds = time.perf_counter() - started
         console.print(f"[bold]Done in {seconds:.0f} s.[/] Picture: {picture}")
-        console.print(f"Docs: {url}/docs")
         if _keep():
+            console.print(f"Docs: {url}/docs")
             console.print("The service stays up; Ctrl+C ends it.")
             _wait()
 

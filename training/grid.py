@@ -77,7 +77,7 @@ def _refuse_gap(
     raise DataError(
         source,
         f"{missing} {'row is' if missing == 1 else 'rows are'} missing between "
-        f"{times[before]!s:.19} and {times[before + 1]!s:.19} ({total} in all)",
+        f"{times[before]!s:.19} and {times[before + 1]!s:.19} ({total} in all of this series)",
         row=int(rows[before + 1]),
         column=recipe.time,
         advice="Fill gaps on purpose with --fill missing, previous or linear (fill = ...)"

@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
@@ -72,6 +73,11 @@ class DataRecipe(Document):
             if stands_still(cycle, Frequency.parse(self.frequency)):
                 raise ValueError(f"calendar: {cycle} is the same at every step of {self.frequency}")
         return self
+
+
+def repeated(columns: Sequence[str]) -> str | None:
+    """Return the first column that is named again, if there is one."""
+    return next((each for place, each in enumerate(columns) if each in columns[:place]), None)
 
 
 class SplitRecipe(Document):
@@ -176,7 +182,8 @@ class TaskRecipe(Document):
             return cls.model_validate(document)
         except ValidationError as exc:
             problems = "\n".join(
-                f"  {'.'.join(str(part) for part in problem['loc']) or 'recipe'}: {problem['msg']}"
+                f"  {'.'.join(str(part) for part in problem['loc']) or 'recipe'}: "
+                f"{problem['msg'].removeprefix('Value error, ')}"
                 for problem in exc.errors(include_url=False, include_input=False)
             )
             raise RecipeError(f"{origin}: the recipe cannot be used\n{problems}") from exc
@@ -205,9 +212,10 @@ class Recipe(TaskRecipe):
     @model_validator(mode="after")
     def _check(self) -> Self:
         columns = self.data.targets + self.data.features + self.data.static + self.data.ahead
-        if len(set(columns)) != len(columns):
+        if twice := repeated(columns):
             raise ValueError(
-                "a column is named twice among targets, features, known, calendar and static"
+                f"column {twice!r} is named twice among targets, features, known, calendar and"
+                " static"
             )
         if unknown := set(self.data.units) - set(self.data.targets):
             raise ValueError(f"units names no target with {', '.join(sorted(unknown))}")

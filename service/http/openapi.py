@@ -46,7 +46,7 @@ class Sent(NamedTuple):
 
 _SENT = (
     Sent("/predict", PredictRequest, example_request),
-    Sent("/backtest", BacktestRequest, example_backtest),
+    Sent("/backtest", BacktestRequest, example_backtest, frozenset({Task.FORECAST})),
     Sent("/forecast", ForecastRequest, example_forecast, frozenset({Task.FORECAST})),
     Sent("/infer", InferRequest, example_infer),
     Sent("/sessions", OpenIn, example_opening),

@@ -224,6 +224,8 @@ async def test_the_example_of_the_interface_works_when_pasted(service: Service):
     example = body["content"]["application/json"]["examples"][MODEL]["value"]
     assert len(await predictions(service, example)) == 2
     assert "ClassOut" in document["components"]["schemas"]
+    backtest = document["paths"]["/v1/models/{name}/backtest"]["post"]["requestBody"]
+    assert MODEL not in backtest["content"]["application/json"].get("examples", {})
 
 
 def test_both_ways_give_one_answer(trained, tmp_path):

@@ -358,7 +358,7 @@ def test_options_that_are_missing_are_named(given, missing):
     ("wrong", "words"),
     [
         (["--freq", "hourly"], ["data.frequency", "'hourly' is not a frequency"]),
-        (["--known", "y"], ["a column is named twice"]),
+        (["--known", "y"], ["column 'y' is named twice"]),
         (["--name", "My Model"], ["name: "]),
     ],
 )

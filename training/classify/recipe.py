@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from models.document import Document
 from training.architecture import NetworkRecipe
 from training.errors import RecipeError
-from training.recipe import FitRecipe, Recipe, TaskRecipe, read_document
+from training.recipe import FitRecipe, Recipe, TaskRecipe, read_document, repeated
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -25,8 +25,8 @@ class LabelledData(Document):
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
         named = [self.id, self.label, *self.features, *([self.time] if self.time else [])]
-        if len(set(named)) != len(named):
-            raise ValueError("a column is named twice among id, label, time and features")
+        if twice := repeated(named):
+            raise ValueError(f"column {twice!r} is named twice among id, label, time and features")
         return self
 
 

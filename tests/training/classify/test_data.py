@@ -169,7 +169,7 @@ def test_a_recipe_says_its_task_and_one_that_does_not_forecasts(tmp_path):
         ({"horizon": 4}, "Extra inputs"),
         (
             {"data": {"source": "t", "id": "id", "label": "id", "features": ["x"]}},
-            "a column is named twice",
+            "column 'id' is named twice",
         ),
         ({"data": {"source": "t", "id": "id", "label": "kind", "features": []}}, "at least 1"),
     ],
