@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _PATTERN = re.compile(r"^([1-9][0-9]{0,5})?(s|min|h|d|w|me|mo|q|y)$", re.ASCII)
+_TIME = re.compile(r"[0-9Ww:.,+-]+([Tt ][0-9:.,+-]+[Zz]?)?", re.ASCII)
 _FIXED = {
     "s": timedelta(seconds=1),
     "min": timedelta(minutes=1),
@@ -105,10 +106,13 @@ class Frequency:
 
 def parse_time(text: str) -> datetime:
     """Read an ISO 8601 time; one without an offset is taken as UTC. Raise ValueError."""
+    if not _TIME.fullmatch(text):  # Python lets anything stand between day and hour
+        raise ValueError(f"no ISO 8601 time: {text[:40]!r}")
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def format_time(time: datetime) -> str:
     """Write a time as ISO 8601, with ``Z`` for UTC."""
-    return time.isoformat().replace("+00:00", "Z")
+    text = time.isoformat()
+    return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text

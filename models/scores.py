@@ -85,13 +85,13 @@ class Scores:
     def _target(self, number: int) -> TargetAccuracy:
         sums = {key: each[:, number] for key, each in self._sums.items()}
         total = {what: float(each.sum()) for (name, what), each in sums.items() if not name}
-        count = sums["", "count"]
+        count, size = sums["", "count"], total["size"]
         scaled = total["scaled_count"]
         answered = [name for name in self._baselines if sums[name, "count"].any()]
         return TargetAccuracy(
             mae=total["absolute"] / total["count"],
             rmse=float(np.sqrt(total["squared"] / total["count"])),
-            weighted_quantile_loss=2 * total["pinball"] / max(total["size"], 1e-12),
+            weighted_quantile_loss=2 * total["pinball"] / size if size else None,
             coverage=total["inside"] / total["count"],
             nominal_coverage=round(self._levels[-1] - self._levels[0], 6),
             mase=total["scaled"] / scaled if scaled else None,

@@ -11,9 +11,13 @@ from models.document import Document
 ALIAS_PATTERN = r"^[a-z][a-z0-9._-]{0,31}$"
 TARGET_PATTERN = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9._-]{0,31})$"
 
+MOST = 64  # of anything that is asked for by name, or divides the traffic
+MOST_WITHDRAWN = 4_096
+
 Version = Annotated[int, Field(ge=1, le=999_999_999)]
 Alias = Annotated[str, Field(pattern=ALIAS_PATTERN)]
 Target = Annotated[str, Field(pattern=TARGET_PATTERN)]  # a version number or an alias
+Weight = Annotated[float, Field(gt=0, le=1e9)]
 
 
 class ServingError(Exception):
@@ -57,19 +61,25 @@ class Serving(Document):
 
     schema_version: Literal[1] = 1
     offline: bool = False
-    withdrawn: tuple[Version, ...] = ()
-    loaded: tuple[Version, ...] = ()  # kept in memory, used or not
-    aliases: Mapping[Alias, Version] = Field(default_factory=dict)
-    traffic: Mapping[Target, Annotated[float, Field(gt=0, le=1e9)]] | None = None
+    withdrawn: Annotated[tuple[Version, ...], Field(max_length=MOST_WITHDRAWN)] = ()
+    # Kept in memory, used or not.
+    loaded: Annotated[tuple[Version, ...], Field(max_length=MOST)] = ()
+    aliases: Annotated[Mapping[Alias, Version], Field(max_length=MOST)] = Field(
+        default_factory=dict
+    )
+    traffic: Annotated[Mapping[Target, Weight], Field(max_length=MOST)] | None = None
     shadow: Shadow | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.traffic is not None and not self.traffic:
             raise ValueError("traffic: expected at least one version or alias, or null")
-        for target in (*(self.traffic or ()), *([self.shadow.version] if self.shadow else ())):
-            if isinstance(target, str) and not target.isdecimal() and target not in self.aliases:
-                raise ValueError(f"there is no alias {target!r}")
+        named = [(target, "has a share of the traffic") for target in self.traffic or ()]
+        if self.shadow:
+            named.append((str(self.shadow.version), "is the shadow"))
+        for target, use in named:
+            if not target.isdecimal() and target not in self.aliases:
+                raise ValueError(f"there is no alias {target!r}, and yet it {use}")
         for version, use in self.uses().items():
             if version in self.withdrawn:
                 raise ValueError(f"version {version} is withdrawn, and yet {use}")

@@ -189,6 +189,8 @@ def profile(name: str, folder: Path | None, version: int | None, seconds: float)
 def _bind(host: str, port: int, workers: int) -> list[Place]:
     try:
         return bind(host, port, workers)
+    except UnicodeError as exc:
+        raise click.ClickException(f"{host}: no name of a host") from exc
     except OSError as exc:
         advice = "; choose another port with --port" if exc.errno == errno.EADDRINUSE else ""
         raise click.ClickException(f"{host}:{port}: {exc.strerror}{advice}") from exc

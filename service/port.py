@@ -16,7 +16,7 @@ def is_public(host: str) -> bool:
         found = socket.getaddrinfo(
             host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-    except OSError:
+    except (OSError, UnicodeError):
         return True
     return not all(_is_loopback(address[0]) for *_, address in found)
 

@@ -28,6 +28,7 @@ def _home(folder: str) -> Path:
 
 CACHE, DATA = _home(".cache"), _home(".local/share")
 NO_STORE = "none"
+MOST_BYTES = 2**50  # that a setting may allow
 ZOO = INSTALLED
 
 
@@ -73,13 +74,13 @@ class Settings(BaseSettings):
     cache: Path = Field(
         CACHE, description="folder of verdicts on files and measured costs, made if it is not there"
     )
-    max_model_bytes: Annotated[int, Field(ge=1)] = Field(
+    max_model_bytes: Annotated[int, Field(ge=1, le=MOST_BYTES)] = Field(
         512 * 2**20, description="bytes of a model file; a larger one is refused"
     )
-    vetting_s: Annotated[float, Field(gt=0)] = Field(
+    vetting_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
         60, description="time in which a new model file must pass its checks"
     )
-    vetting_bytes: Annotated[int, Field(ge=1)] = Field(
+    vetting_bytes: Annotated[int, Field(ge=1, le=MOST_BYTES)] = Field(
         2 * 2**30, description="memory that a new model file may take while it is checked"
     )
     max_waiting: Annotated[int, Field(ge=1)] = Field(
@@ -102,7 +103,7 @@ class Settings(BaseSettings):
     max_depth: Annotated[int, Field(ge=1, le=32)] = Field(
         32, description="arrays and objects in each other in one JSON body, at most 32"
     )
-    request_timeout_ms: Annotated[int, Field(ge=1)] = Field(
+    request_timeout_ms: Annotated[int, Field(ge=1, le=86_400_000)] = Field(
         30_000, description="deadline of a request that sets none, or a longer one"
     )
     max_uri_bytes: Annotated[int, Field(ge=1, le=65_535)] = Field(
@@ -130,7 +131,7 @@ class Settings(BaseSettings):
         10_000,
         description="connections a worker holds; then idle ones close, or new ones get a 503",
     )
-    backlog: Annotated[int, Field(ge=1)] = Field(
+    backlog: Annotated[int, Field(ge=1, le=65_535)] = Field(
         2_048, description="connections that may wait to be accepted"
     )
     store: str = Field(
@@ -140,7 +141,7 @@ class Settings(BaseSettings):
     durability: Literal["process", "power"] = Field(
         "process", description="what an acknowledged step survives: the process, or the power"
     )
-    session_idle_s: Annotated[float, Field(gt=0)] = Field(
+    session_idle_s: Annotated[float, Field(ge=0.001, le=1e9)] = Field(
         86_400, description="time after its last step in which a session expires"
     )
     max_sessions: Annotated[int, Field(ge=1)] = Field(1_000_000, description="sessions kept")

@@ -29,6 +29,7 @@ from service.worker import ALIVE, KEEPER, LOADED, SERVING, STOP, TAKE, on_signal
 GONE = "gone"  # the word noted when a worker has ended
 FIRST_SIGN = 60.0  # seconds until a new process must have given a sign of life
 SLACK = 4.0  # seconds a worker may take beyond the shutdown timeout before it is killed
+A_LOOK = 0.1  # seconds between two looks at a keeper
 TRACES = 0.5  # seconds for a hung worker to log its traceback
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,6 @@ class _Worker:
     process: Process
     channel: Channel
     heard: float  # when it last gave a sign of life
-    keeper: int = 0  # the number of the process beside it; 0: there is none
     loaded: bool = False
     place: int | None = None
 
@@ -118,7 +118,9 @@ class Supervisor:
         """Handle the messages of a worker until it has ended, then replace it."""
         while (said := await worker.channel.hear()).word != GONE:
             if said.word == KEEPER:
-                worker.keeper = int(said.value)
+                if keeper := int(said.value):  # 0: this system has none
+                    watch = self._mind_keeper(keeper, worker)
+                    self._tasks.create_task(watch, name=f"keeper {keeper}")
             elif said.word == ALIVE:
                 worker.heard = self._clock()
             elif said.word == LOADED:
@@ -131,12 +133,21 @@ class Supervisor:
                 await self._fill()
         worker.channel.close()
         self._workers.remove(worker)
-        if worker.keeper:
-            self._tasks.create_task(_bury(worker), name=f"keeper {worker.keeper}")
         if MULTIPROCESS in os.environ:
             mark_process_dead(worker.process.pid)  # type: ignore[no-untyped-call]  # unannotated
         if not self._stopping.is_set():
             await self._replace(worker, int(said.value))
+
+    async def _mind_keeper(self, keeper: int, worker: _Worker) -> None:
+        """Wait for the process beside a worker; if it is the first to end, let the worker go."""
+        status = await _ended(keeper)
+        await asyncio.sleep(A_LOOK)  # the worker's own end may be heard of a moment later
+        if worker in self._workers:
+            log.error("The keeper of worker %d died before it.", worker.process.pid)
+            if worker.loaded:  # else keepers cannot live here, and the next one could not either
+                _signal(worker, signal.SIGTERM)
+        elif status:
+            log.error("The keeper of worker %d failed.", worker.process.pid)
 
     def _assign(self) -> None:
         """Give vacant places to processes that have loaded."""
@@ -222,12 +233,15 @@ async def _await_end(worker: _Worker) -> None:
     worker.channel.note(GONE, str(await worker.process.wait()))
 
 
-async def _bury(worker: _Worker) -> None:
-    """Wait for the keeper of a worker that has ended, so that it is no zombie."""
+async def _ended(keeper: int) -> int:
+    """Wait until a keeper has ended, so that it is no zombie; return its status."""
     with suppress(ChildProcessError):
-        _, status = await asyncio.to_thread(os.waitpid, worker.keeper, 0)
-        if status:
-            log.error("The keeper of worker %d failed.", worker.process.pid)
+        while True:
+            ended, status = os.waitpid(keeper, os.WNOHANG)  # noqa: ASYNC222  it does not wait
+            if ended:
+                return status
+            await asyncio.sleep(A_LOOK)
+    return 0
 
 
 def _signal(worker: _Worker, number: int) -> None:

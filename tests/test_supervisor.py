@@ -98,6 +98,21 @@ def test_a_worker_told_to_end_by_itself_finishes_and_is_replaced(tmp_path):
     assert "died" not in log.read_text()
 
 
+def test_a_worker_whose_keeper_dies_finishes_and_one_with_a_keeper_takes_its_place(tmp_path):
+    log = tmp_path / "log"
+    with serving(log, "--provider", "cpu", environment=SPARE) as service:
+        worker, spare = spare_of(log, service)
+        keeper = min(service.keepers())
+        os.kill(keeper, signal.SIGKILL)
+        end = time.monotonic() + 15
+        while worker in service.workers() or keeper in service.keepers():
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.01)
+        assert httpx.post(service.url + PREDICT, json=ONE).is_success
+        assert spare in service.workers()
+    assert f"The keeper of worker {worker} died before it." in log.read_text()
+
+
 def test_workers_that_die_at_every_start_end_the_service(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif 'service.process' in sys.orig_argv: os.abort()\n"

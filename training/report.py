@@ -41,7 +41,7 @@ def _figures(found: TargetAccuracy) -> list[str]:
         _ratio(naive),
         f"{found.rmse:.4g}",
         f"{naive.rmse:.4g}" if naive else "-",
-        f"{found.weighted_quantile_loss:.4f}",
+        "-" if found.weighted_quantile_loss is None else f"{found.weighted_quantile_loss:.4f}",
         f"{found.coverage:.0%} of {found.nominal_coverage:.0%}",
     ]
 

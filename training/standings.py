@@ -97,7 +97,7 @@ def _cells(outcome: Outcome, target: int) -> tuple[str, ...]:
         f"{found.mae:.4g}",
         f"{found.rmse:.4g}",
         "-" if found.mase is None else f"{found.mase:.3f}",
-        f"{found.weighted_quantile_loss:.4f}",
+        "-" if found.weighted_quantile_loss is None else f"{found.weighted_quantile_loss:.4f}",
         f"{found.coverage:.0%}{' ' if outcome.own_intervals else '*'}",
         f"{outcome.fit_seconds:.1f}",
         f"{outcome.forecast_seconds:.1f}",

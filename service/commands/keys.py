@@ -42,7 +42,9 @@ def keys() -> None:
     "--burst", type=click.IntRange(1), help="Requests at once; the rate's count if absent."
 )
 @click.option("--quota", help="Requests in an hour or a day by UTC: 1000/h or 1000000/day.")
-@click.option("--days", type=click.IntRange(1), help="Days until it expires; never if absent.")
+@click.option(
+    "--days", type=click.IntRange(1, 36_500), help="Days until it expires; never if absent."
+)
 def add(name: str, path: Path, scopes: tuple[str, ...], days: int | None, **limits: object) -> None:
     """Make a key and print it, this once: only its hash is kept."""
     issued, created = issue(), document.now()

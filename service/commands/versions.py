@@ -1,5 +1,6 @@
 """Commands that say which versions shall serve; services that watch the repository follow."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from service.commands.environment import read_settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _VERSION = click.IntRange(1)
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 def _of_model(command: _Command) -> _Command:
@@ -75,7 +77,7 @@ def split(name: str, folder: Path | None, shares: tuple[str, ...]) -> None:
 @click.option("--share", default=1.0, show_default=True, help="Of the requests.")
 def shadow(name: str, folder: Path | None, version: str | None, share: float) -> None:
     """Ask a version too, unseen; without one nobody is."""
-    number = int(version) if version and version.isdecimal() else version
+    number = int(version) if version and _NUMBER.fullmatch(version) else version
     asked = {"version": number, "share": share} if version else None
     _change(name, folder, lambda state: state.with_(shadow=asked))
 

@@ -94,6 +94,7 @@ class Changes:
         back a canary means the version beside it.  Raises ServingUnfit where there is none, and
         as ``make``.
         """
+        await self._check_known(name)
         if version is None:
             version = self._before(name, await self._published(name))
         traffic = {str(version): 1.0}

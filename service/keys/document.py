@@ -88,8 +88,9 @@ def read(path: Path) -> Keys:
         raise UnusableKeys(f"{path}: {exc.strerror}") from exc
     except ValidationError as exc:
         problems = exc.errors(include_url=False, include_input=False, include_context=False)
-        place = ".".join(str(part) for part in problems[0]["loc"])
-        raise UnusableKeys(f"{path}: {place}: {problems[0]['msg']}") from exc
+        place = "".join(f"{part}." for part in problems[0]["loc"])
+        said = problems[0]["msg"].removeprefix("Value error, ")
+        raise UnusableKeys(f"{path}: {f'{place[:-1]}: ' if place else ''}{said}") from exc
 
 
 def change(path: Path, new: Change) -> None:

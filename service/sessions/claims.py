@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from service.engine.core import Engine, LoadedModel
-from service.engine.errors import ModelNotFound
+from service.engine.errors import ModelNotFound, ModelWithdrawn
 from service.sessions.errors import (
     ModelChanged,
     SessionError,
@@ -49,6 +49,9 @@ async def pinned(engine: Engine, record: Record) -> LoadedModel:
     """Return the model a session was opened with; raise ModelChanged, and as ``Engine.model``."""
     try:
         model = await engine.model(record.model, record.version)
+    except ModelWithdrawn:
+        why = "was unloaded; this session goes on when it is loaded again"
+        raise ModelChanged(record.model, record.version, why) from None
     except ModelNotFound:
         raise ModelChanged(record.model, record.version) from None
     if model.sha256 != record.model_hash:

@@ -73,12 +73,15 @@ class SessionsFull(SessionError):
 
 
 class ModelChanged(SessionError):
-    """The model that a session was opened with is not the one that serves under its version."""
+    """The model that a session was opened with does not serve under its version."""
 
-    def __init__(self, model: str, version: int) -> None:
-        super().__init__(
-            f"Version {version} of {model!r} is not the file that this session was opened with."
-        )
+    def __init__(
+        self,
+        model: str,
+        version: int,
+        why: str = "is not the file that this session was opened with",
+    ) -> None:
+        super().__init__(f"Version {version} of {model!r} {why}.")
 
 
 class StateUnreadable(SessionError):

@@ -34,13 +34,18 @@ class Taker:
     status: int = 200
 
     @property
+    def orders(self) -> bool:
+        """Whether it says what to do, and holds no numbers: then it may not be long."""
+        return "/admin/" in self.template or "/repository/" in self.template
+
+    @property
     def path(self) -> str:
         """A path of the template; {id} stays."""
         return self.fill(self.template)
 
     def fill(self, template: str) -> str:
         """Put into a path what it still leaves open, but {id}."""
-        name = SPARE if "/admin/" in self.template or "/repository/" in self.template else GRU
+        name = SPARE if self.orders else GRU
         name = STREAM if "/steps" in self.template or "/stream" in self.template else name
         path = template.replace("{name}", name).replace("{version}", "1")
         return path.replace("{n}", "1").replace("{alias}", "stable")

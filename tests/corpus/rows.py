@@ -3,8 +3,9 @@
 import gzip
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from service.http.request.limits import SMALL
 from tests.corpus.routes import STEPS, VALUES, Taker
 
 MALFORMED, INVALID = "malformed-request", "invalid-request"
@@ -26,6 +27,12 @@ class Row:
     answers: str = ""  # a header that the answer has
     fits: Callable[[Taker], bool] = lambda _: True
     path: Callable[[Taker], str] = lambda taker: taker.path
+
+    def on(self, taker: Taker) -> "Row":
+        """Return what it is on a route: beyond what that takes, it is too large, whatever else."""
+        if not taker.orders or self.headers or len(self.body(taker)) <= SMALL:
+            return self
+        return replace(self, status=413, type="body-too-large", says=lambda _: "", answers="")
 
 
 def _is_http(taker: Taker) -> bool:

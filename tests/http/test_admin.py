@@ -241,6 +241,25 @@ async def test_what_does_not_fit_is_refused_and_changes_nothing(
         assert not repository.states.path("small").exists()
 
 
+async def test_a_state_too_large_to_be_read_again_is_refused_and_changes_nothing(repository):
+    async with serving(repository) as service:
+        before = await call(service, "PUT", "", {"traffic": {"1": 1}})
+        many = {"traffic": {"1": 1}, "withdrawn": list(range(100_000_000, 100_004_097))}
+        refused = await call(service, "PUT", "", many, status=422)
+        assert refused["detail"].startswith("withdrawn: ")
+        await call(service, "PUT", "", many | {"withdrawn": many["withdrawn"] * 2}, status=413)
+        assert await call(service, "GET") == before
+        assert await asked(service) == (1, 1)
+
+
+async def test_an_alias_in_use_is_not_forgotten_and_its_use_is_told(repository):
+    async with serving(repository) as service:
+        await call(service, "PUT", "/aliases/stable", {"version": 1})
+        await call(service, "PUT", "/split", {"weights": {"stable": 1}})
+        refused = await call(service, "DELETE", "/aliases/stable", status=409)
+        assert "no alias 'stable', and yet it has a share of the traffic" in refused["detail"]
+
+
 async def test_unknown_models_are_not_found(repository):
     async with serving(repository) as service:
         for method, path, body in (
@@ -249,6 +268,7 @@ async def test_unknown_models_are_not_found(repository):
             ("POST", "/load", {}),
             ("POST", "/unload", {}),
             ("POST", "/rollback", {"version": 1}),
+            ("POST", "/rollback", {}),
             ("DELETE", "/split", None),
         ):
             answer = await service.client.request(

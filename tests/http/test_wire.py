@@ -60,6 +60,22 @@ async def test_an_unknown_field_is_named_with_the_one_that_was_meant(
     assert answer.json()["detail"] == f"{place}: unknown field; expected {meant}"
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        (f"/v1/models/{GRU}/predict", {}, "the body"),
+        ("/v1/timeseries/forecast", {"model": GRU, "inputs": [SERIES]}, "options"),
+        (f"/v1/admin/models/{ATTENTION}/split", {}, "weights"),
+    ],
+)
+async def test_an_object_of_many_keys_is_refused_before_each_is_a_fault(service, path, body, place):
+    many = {str(number): 1 for number in range(65)}
+    whole = many if place == "the body" else body | {place: many}
+    answer = await service.client.request("PUT" if "admin" in path else "POST", path, json=whole)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == f"{place}: expected at most 64 keys"
+
+
 async def test_an_unknown_field_of_a_state_is_named(service):
     body = json.dumps({"schema_version": 1, "alias": {}})
     answer = await service.client.put(

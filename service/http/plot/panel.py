@@ -40,13 +40,19 @@ class Scale:
         return [(tick, f"{tick:,.{digits}f}" if plain else f"{tick:.4g}") for tick in numbers]
 
 
+_ROUNDING = 1e-12  # of a number: nearer ones have no ticks between them
+
+
 def span(columns: Sequence[Numbers], *, zero: bool = False) -> tuple[float, float]:
     """Return the range of all numbers with some air around; from zero if asked."""
     numbers = [value for column in columns for value in column if value is not None]
     low, high = min(numbers, default=0.0), max(numbers, default=1.0)
     if zero:
         low = min(low, 0.0)
-    air = 0.06 * (high / 2 - low / 2) * 2 or abs(high) * 0.06 or 1.0
+    width = (high / 2 - low / 2) * 2
+    if width <= abs(high) * _ROUNDING:  # what differs by no more stands on one line
+        width = abs(high)
+    air = 0.06 * width or 1.0
     air = max(air, LEAST)
     return (low if zero and low == 0 else max(low - air, -LARGEST)), min(high + air, LARGEST)
 

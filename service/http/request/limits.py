@@ -1,13 +1,14 @@
 """What one request may ask for, and how long it may take."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.http.errors import DeadlineExceeded, MalformedRequest, RequestTimeout
 from service.http.request.reading import LARGE, Reading
 from service.http.schemas.document import DEEPEST, check_depth, check_elements
 
 TIMEOUT = "x-request-timeout-ms"
+SMALL = 2**16  # bytes of a document that says what to do, and holds no numbers
 _DIGITS = 9  # of a header's number
 
 
@@ -29,6 +30,10 @@ class Limits:
         if self.max_depth < DEEPEST:  # which reading it would allow
             return 0
         return min(self.max_body_bytes, self.max_elements, LARGE)
+
+    def of_orders(self) -> "Limits":
+        """Return the limits of documents that are small whatever they say."""
+        return replace(self, max_body_bytes=min(self.max_body_bytes, SMALL))
 
     def check(self, text: bytes) -> None:
         """Raise TooManyElements or MalformedRequest for a JSON text that no one should read."""

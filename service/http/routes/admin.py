@@ -78,7 +78,7 @@ class _Desk:
     def __init__(self, engine: Engine, limits: Limits, shadows: Shadows | None) -> None:
         self._engine = engine
         self._shadows = shadows
-        self._limits = limits
+        self._limits = limits.of_orders()
 
     async def body(self, request: Request, *, optional: bool = False) -> bytes:
         accepted = (JSON, "") if optional else (JSON,)

@@ -33,6 +33,8 @@ def router(engine: Engine, limits: Limits) -> APIRouter:
         responses=PROBLEMS | {409: PROBLEMS[422]},
     )
 
+    limits = limits.of_orders()
+
     @routes.post("/index", openapi_extra=body_of(IndexRequest))
     async def list_versions(request: Request) -> list[IndexEntry]:
         """List every version of every model, whether it serves, and if not, why."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from models.serving import Alias, Serving, Shadow, Target, Version
+from models.serving import MOST, Alias, Serving, Shadow, Target, Version, Weight
 from service.engine.core import Engine
 from service.http.schemas.document import parse
 from service.http.schemas.wire import Out, WireModel, invalid
@@ -27,9 +27,7 @@ class AliasIn(WireModel):
 class SplitIn(WireModel):
     """The weight of each version or alias; they need not add up to anything."""
 
-    weights: Annotated[
-        dict[Target, Annotated[float, Field(gt=0, le=1e9)]], Field(min_length=1, max_length=64)
-    ]
+    weights: Annotated[dict[Target, Weight], Field(min_length=1, max_length=MOST)]
 
 
 class ShadowIn(WireModel):

@@ -89,7 +89,8 @@ class _Text:
                 key = _KEY.match(self._text, begin, end)
                 if key is None:
                     _refuse("expected a key", begin)
-                out[orjson.loads(key[1])] = self.value(key.end(), end)
+                (name,) = cast(list[str], self._load(b"[", *key.span(1), b"]"))
+                out[name] = self.value(key.end(), end)
             else:
                 out |= cast(dict[str, object], self._load(b"{", begin, end, b"}"))
         return out

@@ -11,7 +11,7 @@ from service.http.errors import InvalidRequest
 from service.http.schemas.reply import JSON
 
 Wire = TypeVar("Wire", bound=BaseModel)
-MOST_KEYS = 64  # of an object; a fault is looked for in each
+MOST_KEYS = 64  # of an object; a fault is told of each, which takes a microsecond and a kilobyte
 _UNKNOWN = "extra_forbidden"  # pydantic's word for a field that is not there
 _CHOICES = frozenset({"constrained-int", "constrained-str"})  # pydantic's, of what may be either
 _OWN_WORDS = _CHOICES | {"[key]"}  # that pydantic puts into places, and no caller wrote
@@ -38,12 +38,22 @@ def kind_of(value: object) -> str:
 
 def validated(kind: type[Wire], document: object, place: str = "") -> Wire:
     """Return a document as what it claims to be; raise InvalidRequest naming the place."""
-    if isinstance(document, dict) and len(document) > MOST_KEYS:
-        raise InvalidRequest(place or "the body", f"expected at most {MOST_KEYS} keys")
+    _check_keys(document, place)
     try:
         return kind.model_validate(document)
     except ValidationError as exc:
         raise invalid(exc, kind, place) from None
+
+
+def _check_keys(document: object, place: str) -> None:
+    """Raise InvalidRequest where an object, or one within it, has more keys than any of ours."""
+    if not isinstance(document, dict):
+        return
+    if len(document) > MOST_KEYS:
+        raise InvalidRequest(place or "the body", f"expected at most {MOST_KEYS} keys")
+    for key, value in document.items():
+        if isinstance(value, dict):
+            _check_keys(value, f"{place}.{key:.64}" if place else f"{key:.64}")
 
 
 def invalid(exc: ValidationError, kind: type[BaseModel], place: str = "") -> InvalidRequest:

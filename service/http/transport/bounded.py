@@ -60,7 +60,7 @@ class Bounded(Patient):
             if self._chunks is not None:
                 self._chunks.trailer(name, value)  # which nobody here reads
             return
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(b" \t")  # as RFC 9112, 5.1 has it
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))

@@ -62,6 +62,12 @@ class Protocol(WebSocketsSansIOProtocol):
             self._head = b""
             super().handle_connect(event)
 
+    async def send(self, message: Any) -> None:  # noqa: ANN401  uvicorn's type, of private names
+        """Send; an upgrade that the application has refused whole is over, too."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
     def handle_ping(self) -> None:
         if self._count_control_frame():
             super().handle_ping()

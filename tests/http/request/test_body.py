@@ -36,6 +36,14 @@ async def test_an_encoding_changes_no_answer(service: Service, encoding):
     assert packed.content == (await send(service, GOOD, "identity")).content
 
 
+async def test_a_length_with_thousands_of_zeros_is_the_number_it_is(service: Service):
+    for size, status in ((len(GOOD), 200), (10**9, 413)):
+        headers = {"content-type": "application/json", "content-length": "0" * 5000 + str(size)}
+        assert (
+            await service.client.post(PATH, content=GOOD, headers=headers)
+        ).status_code == status
+
+
 @pytest.mark.parametrize(
     ("body", "encoding"),
     [
