@@ -175,6 +175,13 @@ def test_a_wrong_setting_ends_the_command_with_its_name():
     assert result.returncode == 2
     assert "SEQSERVE_THREADS: Input should be a valid integer" in result.stderr
     assert "SEQSERVE_MAX_WAITING: " in result.stderr
+    result = ended(SEQSERVE_BACKLOG="3000000000", SEQSERVE_REQUEST_TIMEOUT_MS="1" + "0" * 400)
+    assert result.returncode == 2
+    for name in ("BACKLOG", "REQUEST_TIMEOUT_MS"):
+        assert f"SEQSERVE_{name}: Input should be less than or equal" in result.stderr
+    result = ended("--host", "a" * 70, "--no-keys-on-public-address")
+    assert result.returncode == 1
+    assert "no name of a host" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -29,6 +29,7 @@ def service(tmp_path_factory):
     with serving(log, "--provider", "cpu", environment=store) as service:
         yield service
     assert "Traceback" not in log.read_text()
+    assert "handshake" not in log.read_text()  # which is uvicorn's word for one it took for lost
 
 
 def connected(service, more: str = "", body: bytes = b"") -> socket.socket:

@@ -151,6 +151,13 @@ async def test_windows_without_a_value_to_read_or_to_compare_with_are_left_out(s
     assert found["series"][0]["origins"] == list(range(40, 57))
 
 
+async def test_beside_outcomes_of_zero_there_is_no_quantile_loss(service: Service):
+    found = await scored(service, {"series": [[0.0] * 60]})
+    told = found["series"][0]["targets"]["co2"]
+    assert told["weighted_quantile_loss"] is None
+    assert told["mae"] > 0
+
+
 async def test_an_unobserved_outcome_is_welcome_where_a_missing_input_is_not(service: Service):
     months = [20.0 + (step % 12) for step in range(30)]
     tail = [*months[:-2], None, months[-1]]

@@ -1,6 +1,7 @@
 """What JSON is refused however well it parses, and that nothing else is."""
 
 import json
+import re
 import time
 
 import orjson
@@ -175,3 +176,10 @@ def test_a_large_text_that_is_wrong_in_one_is_wrong_in_pieces(tree, data):
         assert "twice" in refusal(bytes(text))
     else:
         assert found == right
+
+
+@pytest.mark.usefixtures("pieces")
+def test_a_fault_in_a_key_of_a_large_text_is_told_where_it_stands():
+    text = rb'{"pad":[1,2,3,4,5,6,7,8],"a\q":[1,2,3,4,5,6,7,8]}'
+    (place,) = re.findall(r"at character (\d+)", refusal(text))
+    assert abs(int(place) - text.index(rb"\q")) <= 1

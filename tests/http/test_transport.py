@@ -212,6 +212,19 @@ def test_chunks_with_extensions_and_trailers_are_a_body(service):
         assert one_answer(connection).status == 200
 
 
+@pytest.mark.parametrize("blank", [b" ", b"\t", b"  "])
+def test_blanks_behind_a_value_are_not_its_own(service, blank):
+    ends, framing = blank + b"\r\n", blank.strip(b"\t") + b"\r\n"  # a tab is refused there
+    given = b"X-Request-Timeout-Ms: 5000" + ends + b"X-Request-Id: mine" + ends
+    whole = request(given, b"Content-Length: %d" % len(BODY) + framing, body=BODY)
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    for raw in (whole, request(given, b"Transfer-Encoding: chunked" + framing, body=body)):
+        with connect(service) as connection:
+            connection.sendall(raw)
+            said = one_answer(connection)
+        assert (said.status, said.headers["x-request-id"]) == (200, "mine")
+
+
 def test_an_upgrade_that_nobody_knows_is_a_request_like_others(service):
     offer = (
         b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"

@@ -135,9 +135,12 @@ def test_a_time_without_an_offset_is_taken_as_utc():
     assert parse_time("2024-05-01T12:00") == datetime(2024, 5, 1, 12, tzinfo=UTC)
     assert parse_time("2024-05-01T12:00+02:00") == datetime(2024, 5, 1, 10, tzinfo=UTC)
     assert format_time(parse_time("2024-05-01")) == "2024-05-01T00:00:00Z"
+    assert format_time(parse_time("2024-05-01T00:00+00:00:30")) == "2024-05-01T00:00:00+00:00:30"
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "2024-02-30", "12"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2024-13-01", "2024-02-30", "12", "2024-05-01x00:00"]
+)
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         parse_time(text)

@@ -102,6 +102,7 @@ async def test_a_session_whose_version_is_unloaded_is_refused_until_it_is_loaded
     await within(house.engine.changes.unload(WINDOW, 1))
     (told,) = await house.take(Number(session, 5, (12,)))
     assert isinstance(told, ModelChanged)
+    assert "was unloaded" in str(told)
     await within(house.engine.changes.load(WINDOW, 1))
     assert await steps(house, session, (12,), first=5) == [12]
 
