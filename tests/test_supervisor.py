@@ -70,6 +70,27 @@ def test_without_a_spare_newcomers_wait_for_the_replacement(tmp_path):
         assert replacement != worker
 
 
+def test_a_store_that_can_no_longer_be_opened_ends_sessions_and_no_prediction(tmp_path):
+    log, store = tmp_path / "log", tmp_path / "store/sessions.db"
+    store.parent.mkdir()
+    environment = {"SEQSERVE_STORE": f"sqlite:///{store}"}
+    with serving(log, "--provider", "cpu", environment=environment) as service:
+        sessions = f"{service.url}/v1/models/co2-gru/sessions"
+        assert httpx.post(sessions, json={}).status_code == 201
+        (worker,) = service.workers()
+        for file in store.parent.iterdir():
+            file.write_bytes(b"garbage" * 1000)
+        os.kill(worker, signal.SIGKILL)
+        assert httpx.post(service.url + PREDICT, json=ONE, timeout=30).is_success
+        refused = httpx.post(sessions, json={})
+        assert refused.status_code == 503
+        assert refused.json()["type"].endswith("store-unavailable")
+        assert httpx.get(f"{service.url}/health/live").is_success
+        assert httpx.get(f"{service.url}/health/ready").status_code == 503
+    assert "Traceback" not in log.read_text()
+    assert "No sessions in this process" in log.read_text()
+
+
 def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path):
     log = tmp_path / "log"
     with serving(log, "--provider", "cpu", environment=SPARE | {"SEQSERVE_HUNG_S": "1"}) as service:

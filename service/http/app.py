@@ -1,6 +1,7 @@
 """Put an engine behind HTTP: routes, error handlers, middleware."""
 
 import gc
+import logging
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -40,6 +41,8 @@ from service.http.routes import (
 from service.http.routes import sessions as session_routes
 from service.http.schemas.inforce import InForce
 from service.logs import configure
+from service.sessions.errors import UnusableStore
+from service.sessions.lost import LostStore
 from service.sessions.store import Store
 from service.settings import Settings
 
@@ -50,6 +53,8 @@ SWITCH_INTERVAL = 0.0005  # seconds
 # A request makes some two hundred objects and no cycles: Python's 700 would look for them at
 # every third request, and stop everything while it does.
 GC_THRESHOLD = 50_000
+
+log = logging.getLogger(__name__)
 
 NAME = "seqserve"
 DESCRIPTION = (
@@ -125,7 +130,7 @@ def app() -> FastAPI:
     tracing = configured()
     observers = metrics.observer if tracing is None else tracing.beside(metrics.observer)
     engine = Engine(settings.repository(), settings.engine_options(), observers, metrics.shadows)
-    store, gate = settings.open_store(), _gate(settings)
+    store, gate = _store(settings), _gate(settings)
     made = create_app(engine, settings, metrics, store, tracing, gate)
     complete(made)
     return made
@@ -135,6 +140,15 @@ def complete(app: FastAPI) -> None:
     """Have FastAPI finish the routes, which it leaves to the first request: others would wait."""
     for route in app.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
+
+
+def _store(settings: Settings) -> Store | None:
+    """Return where sessions are kept; what was usable when the service began may be no longer."""
+    try:
+        return settings.open_store()
+    except UnusableStore as exc:
+        log.error("No sessions in this process: %s", exc)  # noqa: TRY400  the message says it
+        return LostStore(str(exc))
 
 
 def _gate(settings: Settings) -> Entrance:
