@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.http.errors import MalformedRequest
+from service.http.errors import InvalidRequest, MalformedRequest
 from service.http.schemas import document, large
 from service.http.schemas.document import parse
 
@@ -183,3 +183,11 @@ def test_a_fault_in_a_key_of_a_large_text_is_told_where_it_stands():
     text = rb'{"pad":[1,2,3,4,5,6,7,8],"a\q":[1,2,3,4,5,6,7,8]}'
     (place,) = re.findall(r"at character (\d+)", refusal(text))
     assert abs(int(place) - text.index(rb"\q")) <= 1
+
+
+def test_an_object_of_many_keys_in_a_large_text_is_refused_before_all_of_them_are_made():
+    text = b"{%b}" % b",".join(b'"%d":1' % number for number in range(300_000))
+    with pytest.raises(InvalidRequest, match="at most 1024 keys") as refused:
+        parse(b'{"options":%b}' % text)
+    (place,) = re.findall(r"before character (\d+)", str(refused.value))
+    assert int(place) < 2 * large.PIECE

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from service.http.schemas.large import MOST_KEYS
 from service.http.schemas.wire import unknown
 from tests.http.inprocess import ATTENTION, GRU, weeks
 
@@ -69,11 +70,11 @@ async def test_an_unknown_field_is_named_with_the_one_that_was_meant(
     ],
 )
 async def test_an_object_of_many_keys_is_refused_before_each_is_a_fault(service, path, body, place):
-    many = {str(number): 1 for number in range(65)}
+    many = {str(number): 1 for number in range(MOST_KEYS + 1)}
     whole = many if place == "the body" else body | {place: many}
     answer = await service.client.request("PUT" if "admin" in path else "POST", path, json=whole)
     assert answer.status_code == 422
-    assert answer.json()["detail"] == f"{place}: expected at most 64 keys"
+    assert answer.json()["detail"] == f"{place}: expected at most {MOST_KEYS} keys"
 
 
 async def test_an_unknown_field_of_a_state_is_named(service):

@@ -26,7 +26,11 @@ LONG = 2**20  # bytes, which orjson takes some milliseconds for
 
 
 def parse(text: bytes, what: str = "The body") -> object:
-    """Return the document; raise MalformedRequest with what is wrong, beginning with ``what``."""
+    """
+    Return the document; raise MalformedRequest with what is wrong, beginning with ``what``.
+
+    Raises InvalidRequest for an object of too many keys in a large text.
+    """
     try:
         document = orjson.loads(text) if len(text) <= LONG else load(text, DEEPEST)
     except (orjson.JSONDecodeError, NotJson) as exc:

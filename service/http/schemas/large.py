@@ -16,9 +16,11 @@ from typing import NoReturn, cast
 import numpy as np
 import orjson
 
+from service.http.errors import InvalidRequest
 from service.http.schemas.scan import is_outside
 
 PIECE = 2**16  # bytes
+MOST_KEYS = 1024  # of an object, several times what any document of ours has
 
 _COMMA = ord(",")
 _BLANKS = b" \t\r\n"
@@ -37,7 +39,7 @@ class NotJson(ValueError):
 
 
 def load(text: bytes, deepest: int) -> object:
-    """Return what ``orjson.loads`` does; raise NotJson, also for what is too deep."""
+    """Return what ``orjson.loads`` does; raise NotJson, also if too deep, and InvalidRequest."""
     return _Text(text, deepest).value(0, len(text))
 
 
@@ -93,6 +95,9 @@ class _Text:
                 out[name] = self.value(key.end(), end)
             else:
                 out |= cast(dict[str, object], self._load(b"{", begin, end, b"}"))
+            if len(out) > MOST_KEYS:  # to make all of them holds up everybody, and so does to end
+                where = f"the object before character {end}"
+                raise InvalidRequest(where, f"expected at most {MOST_KEYS} keys")
         return out
 
     def _pieces(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
