@@ -63,11 +63,10 @@ class TargetAccuracy(Document):
     Errors of one target on windows the network never saw, in the target's own units.
 
     ``mae`` is of the median and ``rmse`` of the mean forecast; ``weighted_quantile_loss`` is
-    2 * sum(pinball) / sum(|actual|), averaged over the levels (GluonTS), null where every
-    actual is zero; ``coverage`` is the
-    share of actuals between the lowest and the highest level; ``mase`` is the absolute error
-    over the mean |y(t) - y(t - season)| of the same series before the windows (Hyndman and
-    Koehler, 2006), null where that is zero or unknown.
+    2 * sum(pinball) / sum(|actual|), averaged over the levels (GluonTS), null where every actual
+    is zero; ``coverage`` is the share of actuals between the lowest and the highest level;
+    ``mase`` is the absolute error over the mean |y(t) - y(t - season)| of the same series before
+    the windows (Hyndman and Koehler, 2006), null where that is zero or unknown.
     """
 
     mae: FiniteFloat

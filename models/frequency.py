@@ -115,4 +115,4 @@ def parse_time(text: str) -> datetime:
 def format_time(time: datetime) -> str:
     """Write a time as ISO 8601, with ``Z`` for UTC."""
     text = time.isoformat()
-    return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
+    return f"{text[:-6]}Z" if text.endswith("+00:00") else text

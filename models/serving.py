@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from models.document import Document
+from models.document import Document, faults
 
 ALIAS_PATTERN = r"^[a-z][a-z0-9._-]{0,31}$"
 TARGET_PATTERN = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9._-]{0,31})$"
@@ -157,14 +157,6 @@ class Serving(Document):
 
 def reason(error: ValueError) -> str:
     """Say in one line what pydantic found, or what another error says."""
-    errors = getattr(error, "errors", None)
-    if errors is None:
+    if not isinstance(error, ValidationError):
         return str(error)
-    return "; ".join(
-        ": ".join(part for part in (".".join(map(str, each["loc"])), _message(each)) if part)
-        for each in errors(include_url=False, include_input=False)
-    )
-
-
-def _message(problem: Mapping[str, Any]) -> str:
-    return str(problem["msg"]).removeprefix("Value error, ")
+    return "; ".join(": ".join(filter(None, fault)) for fault in faults(error))

@@ -141,7 +141,8 @@ class Supervisor:
     async def _mind_keeper(self, keeper: int, worker: _Worker) -> None:
         """Wait for the process beside a worker; if it is the first to end, let the worker go."""
         status = await _ended(keeper)
-        await asyncio.sleep(A_LOOK)  # the worker's own end may be heard of a moment later
+        if worker in self._workers:
+            await asyncio.sleep(A_LOOK)  # its own end may be heard of a moment later
         if worker in self._workers:
             log.error("The keeper of worker %d died before it.", worker.process.pid)
             if worker.loaded:  # else keepers cannot live here, and the next one could not either

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from models.calendar import Cycle, cycle_columns, stands_still
 from models.contract import NAME_PATTERN
-from models.document import Document
+from models.document import Document, faults
 from models.frequency import Frequency
 from training.architecture import FURTHEST, NetworkRecipe
 from training.errors import RecipeError
@@ -182,9 +182,7 @@ class TaskRecipe(Document):
             return cls.model_validate(document)
         except ValidationError as exc:
             problems = "\n".join(
-                f"  {'.'.join(str(part) for part in problem['loc']) or 'recipe'}: "
-                f"{problem['msg'].removeprefix('Value error, ')}"
-                for problem in exc.errors(include_url=False, include_input=False)
+                f"  {fault.place or 'recipe'}: {fault.words}" for fault in faults(exc)
             )
             raise RecipeError(f"{origin}: the recipe cannot be used\n{problems}") from exc
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
+from models.document import faults
 from service.commands.environment import read_settings
 from service.keys import document
 from service.keys.document import Key, Keys, Scope
@@ -99,9 +100,8 @@ def _change(path: Path, new: document.Change) -> None:
     try:
         document.change(path, new)
     except ValidationError as exc:
-        problem = exc.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in problem["loc"]) or "the key"
-        raise click.UsageError(f"{place}: {problem['msg'].removeprefix('Value error, ')}") from exc
+        fault = faults(exc)[0]
+        raise click.UsageError(f"{fault.place or 'the key'}: {fault.words}") from exc
     except UnusableKeys as exc:
         raise click.ClickException(str(exc)) from exc
 

@@ -104,13 +104,10 @@ class Changes:
         """Return the version to go back to; raise ServingUnfit if there is none."""
         shelf = self._catalogue.shelf(name)
         shares = shelf.traffic.choices if shelf.traffic else []
-        answering = [model.entry.version for model, _ in shares]
-        among = sorted(answering) if len(answering) > 1 else published
-        older = [
-            each
-            for each in among
-            if answering and each < max(answering) and not shelf.serving.withdraws(each)
-        ]
+        answering = sorted(model.entry.version for model, _ in shares)
+        newest = answering[-1] if answering else 0
+        among = answering if len(answering) > 1 else published
+        older = [each for each in among if each < newest and not shelf.serving.withdraws(each)]
         if not older:
             raise ServingUnfit(f"There is no version of {name!r} to go back to.")
         return older[-1]

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models import durable
+from models.document import faults
 from service.keys.errors import UnusableKeys
 from service.keys.limits import Quota, Rate
 
@@ -87,10 +88,8 @@ def read(path: Path) -> Keys:
     except OSError as exc:
         raise UnusableKeys(f"{path}: {exc.strerror}") from exc
     except ValidationError as exc:
-        problems = exc.errors(include_url=False, include_input=False, include_context=False)
-        place = "".join(f"{part}." for part in problems[0]["loc"])
-        said = problems[0]["msg"].removeprefix("Value error, ")
-        raise UnusableKeys(f"{path}: {f'{place[:-1]}: ' if place else ''}{said}") from exc
+        told = ": ".join(filter(None, faults(exc)[0]))
+        raise UnusableKeys(f"{path}: {told}") from exc
 
 
 def change(path: Path, new: Change) -> None:

@@ -51,11 +51,11 @@ def test_what_is_wrong_gets_its_answer_and_changes_nothing(service: House, taker
     if "{version}" in taker.template:
         next(ways)
     faults = []
-    for row in ROWS:
+    for each_row in ROWS:
         way = next(ways) if taker.method != "WS" else service.over_a_websocket
-        if not row.fits(taker):
+        if not each_row.fits(taker):
             continue
-        row = row.on(taker)  # noqa: PLW2901  it is the same row
+        row = each_row.on(taker)
         answer: Answer = way(row, taker)
         faults += [
             f"{row.name}, {way.__name__}: {each}" for each in answer.faults(row, row.says(taker))
